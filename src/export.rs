@@ -1,0 +1,1 @@
+//! Projections of facts: JSON report, table for people, Prometheus text.

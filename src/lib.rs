@@ -1,0 +1,28 @@
+//! sidetone: what every call was really like, measured beside the stack that carried it.
+//!
+//! The modules are the way of a packet:
+//!
+//! ```text
+//! capture -> wire -> demux -> sip -> call ----> observer -> event -> export
+//!                         \-> rtp -> quality --/
+//! ```
+//!
+//! `wire`, `demux`, `sip`, `rtp`, `quality`, `call`, `observer` and `event` are the core: they take
+//! `(time, bytes)` and yield facts. They know no socket, clock, thread, log or metrics library; time is the
+//! packet's own ([`Stamp`]). Everything else is a thin shell around them.
+
+pub mod call;
+pub mod capture;
+pub mod demux;
+pub mod event;
+pub mod export;
+pub mod limits;
+pub mod observer;
+pub mod quality;
+pub mod rtp;
+pub mod simulate;
+pub mod sip;
+pub mod stamp;
+pub mod wire;
+
+pub use stamp::Stamp;

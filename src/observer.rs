@@ -1,0 +1,1 @@
+//! Owns all call and stream state, on packet time alone.

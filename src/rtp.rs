@@ -1,0 +1,3 @@
+//! RTP streams: sequence, loss, jitter, delay variation (RFC 3550; MEAS 1).
+
+pub mod payload;

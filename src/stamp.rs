@@ -1,0 +1,93 @@
+//! Packet time: nanoseconds since the Unix epoch, UTC, as the capture recorded it (MEAS 0.3).
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+/// A moment in packet time, in nanoseconds since the Unix epoch.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Default)]
+pub struct Stamp(pub u64);
+
+impl Stamp {
+    /// Nanoseconds from `earlier` to `self`; negative when `earlier` is the later one.
+    #[inline]
+    pub fn nanos_since(self, earlier: Self) -> i64 {
+        self.0.wrapping_sub(earlier.0) as i64
+    }
+
+    /// Seconds from `earlier` to `self`; negative when `earlier` is the later one.
+    #[inline]
+    pub fn seconds_since(self, earlier: Self) -> f64 {
+        self.nanos_since(earlier) as f64 / 1e9
+    }
+
+    /// The moment `nanos` later (earlier when negative), held inside the representable range.
+    #[inline]
+    #[must_use]
+    pub fn plus_nanos(self, nanos: i64) -> Self {
+        Self(self.0.saturating_add_signed(nanos))
+    }
+
+    /// The moment `seconds` later.
+    #[inline]
+    #[must_use]
+    pub fn plus_seconds(self, seconds: u64) -> Self {
+        Self(self.0.saturating_add(seconds.saturating_mul(NANOS_PER_SECOND)))
+    }
+}
+
+/// RFC 3339, UTC, nanoseconds: `2026-11-21T10:54:46.000000001Z`.
+impl fmt::Display for Stamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (seconds, nanos) = (self.0 / NANOS_PER_SECOND, self.0 % NANOS_PER_SECOND);
+        let (days, of_day) = (seconds / 86_400, seconds % 86_400);
+        let (year, month, day) = civil_from_days(days);
+        write!(
+            f,
+            "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{nanos:09}Z",
+            of_day / 3600,
+            of_day / 60 % 60,
+            of_day % 60
+        )
+    }
+}
+
+impl Serialize for Stamp {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Proleptic Gregorian date of a day number since 1970-01-01, by 400-year eras that begin on 1 March,
+/// so that the leap day is the last day of its year.
+fn civil_from_days(days: u64) -> (u64, u64, u64) {
+    let shifted = days + 719_468;
+    let (era, of_era) = (shifted / 146_097, shifted % 146_097);
+    let year_of_era = (of_era - of_era / 1_460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let march_month = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * march_month + 2) / 5 + 1;
+    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+}
+
+const NANOS_PER_SECOND: u64 = 1_000_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prints_rfc_3339_with_nanoseconds() {
+        assert_eq!(Stamp(0).to_string(), "1970-01-01T00:00:00.000000000Z");
+        assert_eq!(Stamp(951_782_400_000_000_001).to_string(), "2000-02-29T00:00:00.000000001Z");
+        assert_eq!(Stamp(1_105_725_482_965_944_000).to_string(), "2005-01-14T17:58:02.965944000Z");
+        assert_eq!(Stamp(4_102_444_799_999_999_999).to_string(), "2099-12-31T23:59:59.999999999Z");
+    }
+
+    #[test]
+    fn differences_are_signed() {
+        assert_eq!(Stamp(5).nanos_since(Stamp(7)), -2);
+        assert!((Stamp(1_500_000_000).seconds_since(Stamp(0)) - 1.5).abs() < 1e-12);
+    }
+}

@@ -1,0 +1,97 @@
+//! Frames to datagrams: link layers, tunnels, IPv4 and IPv6, reassembly (DESIGN 3).
+//!
+//! ```text
+//! Frame (link type, bytes) -> Decoder -> Packet (addresses, transport payload)
+//! ```
+
+use std::fmt;
+use std::net::IpAddr;
+
+use serde::{Serialize, Serializer};
+
+use crate::Stamp;
+
+/// One captured frame, borrowed from the source's buffer.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
+    /// When the tap saw it.
+    pub stamp: Stamp,
+    /// Link type as in pcap files (LINKTYPE_*).
+    pub link: LinkType,
+    /// Capture interface: number of the pcapng interface, or kernel ifindex; 0 where there is only one.
+    pub interface: u32,
+    /// Length on the wire in bytes; more than `bytes.len()` when the snap length cut the frame.
+    pub wire_len: u32,
+    /// The captured bytes.
+    pub bytes: &'a [u8],
+}
+
+/// A LINKTYPE_ number (`pcap-linktype(7)`).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub struct LinkType(pub u16);
+
+/// An IP address and a port.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct Endpoint {
+    /// IPv4 or IPv6 address; never an IPv4-mapped IPv6 address.
+    pub ip: IpAddr,
+    /// UDP, TCP or SCTP port.
+    pub port: u16,
+}
+
+/// `192.0.2.1:5060`, `[2001:db8::1]:5060`.
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.ip {
+            IpAddr::V4(ip) => write!(f, "{ip}:{}", self.port),
+            IpAddr::V6(ip) => write!(f, "[{ip}]:{}", self.port),
+        }
+    }
+}
+
+impl Serialize for Endpoint {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// What a decoded packet carries above IP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// A UDP datagram.
+    Udp,
+    /// A TCP segment.
+    Tcp {
+        /// Sequence number of the first payload byte (of the SYN itself when `syn`).
+        seq: u32,
+        /// SYN flag.
+        syn: bool,
+        /// FIN flag.
+        fin: bool,
+        /// RST flag.
+        rst: bool,
+    },
+    /// An SCTP packet; the payload is its chunks.
+    Sctp,
+}
+
+/// One packet above IP, after tunnels and reassembly.
+#[derive(Clone, Copy, Debug)]
+pub struct Packet<'a> {
+    /// Sender.
+    pub source: Endpoint,
+    /// Receiver.
+    pub destination: Endpoint,
+    /// Transport and what matters of its header.
+    pub transport: Transport,
+    /// Transport payload as far as it was captured.
+    pub payload: &'a [u8],
+    /// Payload bytes that were on the wire but not captured.
+    pub cut: u32,
+    /// IPv4 identification; `None` for IPv6 without fragment header.
+    pub ip_id: Option<u16>,
+    /// Differentiated services code point of the innermost IP header.
+    pub dscp: u8,
+    /// Capture interface, refined by the link layer where it names one (SLL2).
+    pub interface: u32,
+}
