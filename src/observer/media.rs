@@ -1,0 +1,573 @@
+//! The media of all calls: streams by flow, endpoints learned from SDP, candidates on probation.
+//!
+//! ```text
+//! SDP  -> targets (endpoint -> call, side, formats)
+//! RTP  -> flow table -> stream            new flow: target? RTCP named it? else probation (MEAS 6.7)
+//! RTCP -> streams by SSRC
+//! call over -> streams closed 1 s later -> facts
+//! ```
+
+use std::collections::VecDeque;
+
+use foldhash::fast::RandomState;
+use hashbrown::{HashMap, HashTable};
+
+use super::flow::Flow;
+use super::slab::Slab;
+use crate::Stamp;
+use crate::call::{CallKey, Side};
+use crate::event::{self, CodecSource, Direction, Event, Missing, Origin, Sink};
+use crate::limits::Limits;
+use crate::quality::codec::Table;
+use crate::quality::Conditions;
+use crate::rtp::header::Header;
+use crate::rtp::payload::{Class, Codec, Format};
+use crate::rtp::probation::Probation;
+use crate::rtp::stream::{Closed, Formats, IDLE_NANOS, Packet, Stream};
+use crate::sip::sdp;
+use crate::wire::Endpoint;
+
+/// All media state.
+pub(crate) struct Media {
+    streams: Slab<Slot>,
+    flows: HashTable<u32>,
+    hasher: RandomState,
+    /// Newest stream of each SSRC; older ones hang on it by [`Slot::same_ssrc`].
+    by_ssrc: HashMap<u32, u32, RandomState>,
+    targets: HashMap<Endpoint, Target, RandomState>,
+    /// Streams without a call by destination, for SDP that comes after its media.
+    unclaimed: HashMap<Endpoint, Vec<u32>, RandomState>,
+    /// By call index.
+    calls: Vec<Option<CallMedia>>,
+    closing: VecDeque<(Stamp, CallKey)>,
+    probation: Probation,
+    /// Subnet pairs on which media was seen lately: where a direction is never seen, the tap is blind to it
+    /// (MEAS 6.1).
+    visible: HashMap<Route, Stamp, RandomState>,
+    impairments: Table,
+    serial: u32,
+    /// Where the search for a stream to evict goes on.
+    hand: u32,
+    next_sweep: Stamp,
+    max_streams: usize,
+    max_targets: usize,
+    closed: Vec<Closed>,
+    /// Calls that carry the same media: legs of one (MEAS 5.9).
+    joins: Vec<(CallKey, CallKey)>,
+    counters: Counters,
+}
+
+/// What media state had to refuse or drop.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) capture_duplicates: u64,
+    pub(crate) streams_evicted: u64,
+    pub(crate) targets_refused: u64,
+}
+
+struct Slot {
+    stream: Stream,
+    flow: Flow,
+    serial: u32,
+    same_ssrc: u32,
+    call: Option<CallKey>,
+    direction: Option<Direction>,
+    origin: Origin,
+    dscp: u8,
+    /// Its call was found by the sender's endpoint: formats are those of the sender's own description.
+    by_source: bool,
+    early: bool,
+    ssrc_overlap: bool,
+    /// Number of the first stream of its hop group; its own when it is alone.
+    hop: HopMatch,
+    ending: Option<Ending>,
+}
+
+/// Why a stream is over as soon as it is silent for 1 s.
+#[derive(Clone, Copy, Debug)]
+enum Ending {
+    /// RTCP BYE named its SSRC.
+    Bye(Stamp),
+    /// Another SSRC began on its 5-tuple (MEAS 1.9).
+    Succeeded(Stamp),
+}
+
+/// The search for the same media on another 5-tuple (MEAS 1.11.4).
+#[derive(Clone, Copy, Debug)]
+struct HopMatch {
+    /// Stream of the same SSRC that may be an earlier hop; NONE = not looking.
+    candidate: u32,
+    looked: u8,
+    equal: u8,
+    /// Place behind the first hop, and the first hop's serial.
+    place: u8,
+    first: u32,
+}
+
+/// An endpoint that SDP named.
+struct Target {
+    call: CallKey,
+    /// Who receives here.
+    side: Side,
+    secure: bool,
+    formats: Box<[Format]>,
+}
+
+#[derive(Default)]
+struct CallMedia {
+    generation: u32,
+    targets: Vec<Endpoint>,
+    streams: Vec<u32>,
+    answered: Option<Stamp>,
+    on_hold: bool,
+    to_caller: Heard,
+    to_callee: Heard,
+    one_way: Option<Missing>,
+    blind: bool,
+    /// What ended streams leave behind.
+    ids: Vec<u32>,
+    worst_mos: Option<f64>,
+    /// Audio packets of the codec that carried most of them.
+    codec: Option<(u64, Codec)>,
+    dead_air: Option<bool>,
+}
+
+/// What one direction of a call brought.
+#[derive(Clone, Copy, Default)]
+struct Heard {
+    packets: u64,
+    last: Option<Stamp>,
+}
+
+/// A pair of subnets, in the direction of the media (MEAS 6.1).
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct Route {
+    from: u64,
+    to: u64,
+}
+
+impl Media {
+    pub(crate) fn new(limits: &Limits, impairments: Table) -> Self {
+        Self {
+            streams: Slab::new(),
+            flows: HashTable::new(),
+            hasher: RandomState::default(),
+            by_ssrc: HashMap::default(),
+            targets: HashMap::default(),
+            unclaimed: HashMap::default(),
+            calls: Vec::new(),
+            closing: VecDeque::new(),
+            probation: Probation::new(limits),
+            visible: HashMap::default(),
+            impairments,
+            serial: 0,
+            hand: 0,
+            next_sweep: Stamp(0),
+            max_streams: limits.streams,
+            max_targets: limits.endpoints,
+            closed: Vec::new(),
+            joins: Vec::new(),
+            counters: Counters::default(),
+        }
+    }
+
+    /// The number of a live stream. Looking it up early draws it into the cache.
+    #[inline]
+    pub(crate) fn find(&self, flow: &Flow) -> Option<u32> {
+        let hash = flow.hash_with(&self.hasher);
+        let found = self.flows.find(hash, |&index| self.streams.get(index).is_some_and(|slot| slot.flow == *flow));
+        found.copied()
+    }
+
+    /// One packet of a live stream.
+    #[inline]
+    pub(crate) fn push(&mut self, index: u32, packet: &Packet<'_>, sink: &mut impl Sink) {
+        let Some(slot) = self.streams.get_mut(index) else { return };
+        let formats = Lookup { targets: &self.targets, flow: &slot.flow, by_source: slot.by_source };
+        slot.stream.push(packet, &formats, &mut self.closed);
+        if slot.hop.candidate != NONE {
+            self.look_for_earlier_hop(index, packet);
+        }
+        if !self.closed.is_empty() {
+            self.tell_windows(index, sink);
+        }
+    }
+
+    /// A packet of a flow that is not known: a new stream, or a candidate for one.
+    #[cold]
+    pub(crate) fn unknown(&mut self, flow: Flow, header: &Header, packet: &Packet<'_>, dscp: u8, sink: &mut impl Sink) {
+        let (source, destination) = (flow.source(), flow.destination());
+        let by_source = !self.targets.contains_key(&destination);
+        let target = if by_source { self.targets.get(&source) } else { self.targets.get(&destination) };
+        let announced = target.is_some() || self.probation.named(source, destination, header.fixed.ssrc);
+        if announced {
+            let origin = if target.is_some() { Origin::Sdp } else { Origin::Rtcp };
+            let earlier = self.probation.release(source, destination, header.fixed.ssrc);
+            let index = self.open(flow, packet, &earlier, origin, by_source, dscp, sink);
+            if index != NONE && !earlier.is_empty() {
+                self.push(index, packet, sink);
+            }
+        } else if let Some(accepted) = self.probation.packet(source, destination, header, packet) {
+            // The packet that passed the test is the last of those that are credited.
+            self.open(flow, packet, &accepted, Origin::Heuristic, by_source, dscp, sink);
+        }
+    }
+
+    fn open(
+        &mut self,
+        flow: Flow,
+        packet: &Packet<'_>,
+        earlier: &[Packet<'static>],
+        origin: Origin,
+        by_source: bool,
+        dscp: u8,
+        sink: &mut impl Sink,
+    ) -> u32 {
+        while self.streams.len() >= self.max_streams {
+            self.evict(sink);
+        }
+        let (source, destination) = (flow.source(), flow.destination());
+        let target = if by_source { self.targets.get(&source) } else { self.targets.get(&destination) };
+        let (call, direction, secure) = match target {
+            Some(target) => (Some(target.call), Some(target.direction(by_source)), target.secure),
+            None => (None, None, false),
+        };
+        let formats = Lookup { targets: &self.targets, flow: &flow, by_source };
+        let mut stream = Stream::open(earlier.first().unwrap_or(packet), secure, &formats);
+        for packet in earlier.iter().skip(1) {
+            stream.push(packet, &formats, &mut self.closed);
+        }
+        self.serial += 1;
+        let ssrc = flow.ssrc();
+        let same_ssrc = self.by_ssrc.get(&ssrc).copied().unwrap_or(NONE);
+        let hash = flow.hash_with(&self.hasher);
+        let index = self.streams.insert(Slot {
+            stream,
+            flow,
+            serial: self.serial,
+            same_ssrc,
+            call,
+            direction,
+            origin,
+            dscp,
+            by_source,
+            early: false,
+            ssrc_overlap: false,
+            hop: HopMatch { candidate: same_ssrc, looked: 0, equal: 0, place: 0, first: self.serial },
+            ending: None,
+        });
+        let Self { streams, hasher, .. } = self;
+        self.flows.insert_unique(hash, index, |&other| {
+            streams.get(other).map_or(0, |slot| slot.flow.hash_with(hasher))
+        });
+        self.by_ssrc.insert(ssrc, index);
+        match call {
+            Some(call) => self.adopt(index, call),
+            None => self.unclaimed.entry(destination).or_default().push(index),
+        }
+        index
+    }
+
+    /// Books a stream with its call and ends its predecessor on the same 5-tuple (MEAS 1.9).
+    fn adopt(&mut self, index: u32, call: CallKey) {
+        let Some(media) = call_media(&mut self.calls, call) else { return };
+        let Some(slot) = self.streams.get(index) else { return };
+        let (source, destination, first) = (slot.flow.source(), slot.flow.destination(), slot.stream.first());
+        let early = media.answered.is_none();
+        for &other in &media.streams {
+            if let Some(old) = self.streams.get_mut(other)
+                && old.ending.is_none()
+                && old.flow.source() == source
+                && old.flow.destination() == destination
+            {
+                old.ending = Some(Ending::Succeeded(first));
+            }
+        }
+        media.streams.push(index);
+        if let Some(slot) = self.streams.get_mut(index) {
+            slot.early = early;
+        }
+    }
+
+    /// SDP named where `side` of `call` wants its media (MEAS 5.6, 6.1).
+    pub(crate) fn announce(&mut self, call: CallKey, side: Side, session: &sdp::Session) {
+        for media in &session.media {
+            let (Some(ip), Some(own)) = (media.address, call_media(&mut self.calls, call)) else { continue };
+            own.on_hold = media.direction != sdp::Direction::SendRecv;
+            if media.port == 0 || media.kind == sdp::Kind::Other {
+                continue;
+            }
+            let endpoint = Endpoint { ip, port: media.port };
+            if self.targets.len() >= self.max_targets && !self.targets.contains_key(&endpoint) {
+                self.counters.targets_refused += 1;
+                continue;
+            }
+            let target = Target { call, side, secure: media.secure, formats: media.formats.as_slice().into() };
+            let direction = target.direction(false);
+            let known = self.targets.insert(endpoint, target).is_some_and(|old| old.call == call);
+            if !known {
+                own.targets.push(endpoint);
+            }
+            if known {
+                self.learn(call, endpoint);
+            }
+            for index in self.unclaimed.remove(&endpoint).unwrap_or_default() {
+                if let Some(slot) = self.streams.get_mut(index) {
+                    slot.call = Some(call);
+                    slot.direction = Some(direction);
+                    slot.by_source = false;
+                    let formats = Lookup { targets: &self.targets, flow: &slot.flow, by_source: false };
+                    slot.stream.learn(&formats);
+                    self.adopt(index, call);
+                }
+            }
+        }
+    }
+
+    /// Tells the streams of a call that its formats changed.
+    fn learn(&mut self, call: CallKey, endpoint: Endpoint) {
+        let Some(media) = call_media(&mut self.calls, call) else { return };
+        for &index in &media.streams {
+            if let Some(slot) = self.streams.get_mut(index)
+                && slot.flow.destination() == endpoint
+            {
+                let formats = Lookup { targets: &self.targets, flow: &slot.flow, by_source: slot.by_source };
+                slot.stream.learn(&formats);
+            }
+        }
+    }
+
+    pub(crate) fn answered(&mut self, call: CallKey, stamp: Stamp) {
+        if let Some(media) = call_media(&mut self.calls, call) {
+            media.answered.get_or_insert(stamp);
+        }
+    }
+
+    /// Two calls turned out to be legs of one: all media goes to `kept`.
+    pub(crate) fn join(&mut self, kept: CallKey, absorbed: CallKey) {
+        let Some(from) = self.calls.get_mut(absorbed.index as usize).and_then(Option::take) else { return };
+        for endpoint in &from.targets {
+            if let Some(target) = self.targets.get_mut(endpoint) {
+                target.call = kept;
+            }
+        }
+        for &index in &from.streams {
+            if let Some(slot) = self.streams.get_mut(index) {
+                slot.call = Some(kept);
+            }
+        }
+        if let Some(media) = call_media(&mut self.calls, kept) {
+            media.targets.extend(from.targets);
+            media.streams.extend(from.streams);
+            media.ids.extend(from.ids);
+        }
+    }
+
+    /// Works off what time brings: streams and calls that are over, directions that are silent. Once every
+    /// tick; the calls whose media are closed are pushed to `done`.
+    pub(crate) fn sweep(&mut self, now: Stamp, done: &mut Vec<CallKey>, sink: &mut impl Sink) {
+        if now >= self.next_sweep {
+            self.next_sweep = now.plus_seconds(1);
+            self.sweep_streams(now, sink);
+        }
+        while let Some(&(due, call)) = self.closing.front() {
+            if due > now {
+                break;
+            }
+            self.closing.pop_front();
+            if self.is_flowing(call, now) {
+                self.closing.push_back((now.plus_nanos(LINGER_NANOS), call));
+            } else {
+                self.close_call(call, sink);
+                done.push(call);
+            }
+        }
+    }
+
+    /// The capture is over: everything is.
+    pub(crate) fn finish(&mut self, done: &mut Vec<CallKey>, sink: &mut impl Sink) {
+        while let Some((_, call)) = self.closing.pop_front() {
+            self.close_call(call, sink);
+            done.push(call);
+        }
+        let rest: Vec<u32> = self.streams.iter().map(|(index, _)| index).collect();
+        for index in rest {
+            self.close(index, sink);
+        }
+    }
+
+    fn sweep_streams(&mut self, now: Stamp, sink: &mut impl Sink) {
+        let mut over = Vec::new();
+        for (index, slot) in self.streams.iter() {
+            let silent = now.nanos_since(slot.stream.last());
+            if slot.ending.is_some() && silent >= LINGER_NANOS || slot.call.is_none() && silent >= FORGET_NANOS {
+                over.push(index);
+            } else if let Some(call) = slot.call
+                && let Some(media) = call_media(&mut self.calls, call)
+            {
+                media.heard(slot.direction, &slot.stream);
+            }
+        }
+        for index in over {
+            self.close(index, sink);
+        }
+    }
+
+    fn is_flowing(&self, call: CallKey, now: Stamp) -> bool {
+        let Some(Some(media)) = self.calls.get(call.index as usize) else { return false };
+        media.streams.iter().any(|&index| {
+            self.streams.get(index).is_some_and(|slot| now.nanos_since(slot.stream.last()) < LINGER_NANOS)
+        })
+    }
+
+    fn close_call(&mut self, call: CallKey, sink: &mut impl Sink) {
+        let Some(Some(media)) = self.calls.get_mut(call.index as usize) else { return };
+        let streams = std::mem::take(&mut media.streams);
+        for endpoint in std::mem::take(&mut media.targets) {
+            if self.targets.get(&endpoint).is_some_and(|target| target.call == call) {
+                self.targets.remove(&endpoint);
+            }
+        }
+        for index in streams {
+            self.close(index, sink);
+        }
+    }
+
+    /// Ends a stream and tells what it was.
+    fn close(&mut self, index: u32, sink: &mut impl Sink) {
+        let Some(slot) = self.streams.get_mut(index) else { return };
+        slot.stream.finish(&mut self.closed);
+        self.tell_windows(index, sink);
+        let Some(slot) = self.streams.remove(index) else { return };
+        let hash = slot.flow.hash_with(&self.hasher);
+        if let Ok(entry) = self.flows.find_entry(hash, |&other| other == index) {
+            entry.remove();
+        }
+        let ssrc = slot.flow.ssrc();
+        if self.by_ssrc.get(&ssrc) == Some(&index) {
+            self.by_ssrc.remove(&ssrc);
+        }
+        match slot.call {
+            Some(call) => {
+                if let Some(media) = call_media(&mut self.calls, call) {
+                    media.streams.retain(|&other| other != index);
+                }
+            }
+            None => self.unclaim(index, slot.flow.destination()),
+        }
+        let fact = self.fact(&slot);
+        if let Some(call) = slot.call
+            && let Some(media) = call_media(&mut self.calls, call)
+        {
+            media.leave(&slot, &fact);
+        }
+        sink.event(Event::Stream(fact));
+    }
+
+    /// Does an earlier hop carry the same packets (MEAS 1.11.4)? Three of the first five decide.
+    #[cold]
+    fn look_for_earlier_hop(&mut self, index: u32, packet: &Packet<'_>) {
+        let Some(hop) = self.streams.get(index).map(|slot| slot.hop) else { return };
+        let equal = self.streams.get(hop.candidate).is_some_and(|slot| slot.stream.carried(packet));
+        let mut hop = HopMatch { looked: hop.looked + 1, equal: hop.equal + u8::from(equal), ..hop };
+        let mut found = None;
+        if hop.equal >= HOP_EQUAL {
+            if let Some(before) = self.streams.get(hop.candidate) {
+                hop.first = before.hop.first;
+                hop.place = before.hop.place.saturating_add(1);
+                found = Some((before.call, before.direction));
+            }
+            hop.candidate = NONE;
+        } else if hop.looked >= HOP_LOOKS {
+            hop.candidate = NONE;
+        }
+        let Some(slot) = self.streams.get_mut(index) else { return };
+        slot.hop = hop;
+        let own = slot.call;
+        match (found, own) {
+            (Some((Some(call), _)), Some(own)) if own != call => self.joins.push((call, own)),
+            (Some((Some(call), direction)), None) => {
+                slot.call = Some(call);
+                slot.direction = direction;
+                let destination = slot.flow.destination();
+                self.unclaim(index, destination);
+                self.adopt(index, call);
+            }
+            _ => {}
+        }
+    }
+
+    fn unclaim(&mut self, index: u32, destination: Endpoint) {
+        if let Some(waiting) = self.unclaimed.get_mut(&destination) {
+            waiting.retain(|&other| other != index);
+            if waiting.is_empty() {
+                self.unclaimed.remove(&destination);
+            }
+        }
+    }
+
+    /// Makes room: of the next few streams around, the one that is silent for longest.
+    fn evict(&mut self, sink: &mut impl Sink) {
+        let oldest = self.streams.around(&mut self.hand, EVICTION_SAMPLE, |slot| slot.stream.last());
+        let Some(index) = oldest else { return };
+        self.counters.streams_evicted += 1;
+        self.close(index, sink);
+    }
+
+    /// Signalling of a call is over: its media are, as soon as nothing was heard for 1 s (DESIGN 1).
+    pub(crate) fn end(&mut self, call: CallKey, stamp: Stamp) {
+        self.closing.push_back((stamp.plus_nanos(LINGER_NANOS), call));
+    }
+}
+
+impl Target {
+    /// Media that arrives here flows towards the side that described it; media sent from here, away from it.
+    fn direction(&self, by_source: bool) -> Direction {
+        match (self.side, by_source) {
+            (Side::Caller, false) | (Side::Callee, true) => Direction::ToCaller,
+            (Side::Callee, false) | (Side::Caller, true) => Direction::ToCallee,
+        }
+    }
+}
+
+/// Where a stream looks up its payload types.
+struct Lookup<'a> {
+    targets: &'a HashMap<Endpoint, Target, RandomState>,
+    flow: &'a Flow,
+    by_source: bool,
+}
+
+impl Formats for Lookup<'_> {
+    fn format(&self, payload_type: u8) -> Option<(Format, CodecSource)> {
+        let endpoint = if self.by_source { self.flow.source() } else { self.flow.destination() };
+        let negotiated = self
+            .targets
+            .get(&endpoint)
+            .and_then(|target| target.formats.iter().find(|format| format.payload_type == payload_type));
+        match negotiated {
+            Some(format) => Some((*format, CodecSource::Sdp)),
+            None => Format::of_static(payload_type).map(|format| (format, CodecSource::Static)),
+        }
+    }
+}
+
+/// The media of a call, made at first use.
+fn call_media(calls: &mut Vec<Option<CallMedia>>, call: CallKey) -> Option<&mut CallMedia> {
+    let index = call.index as usize;
+    if index >= calls.len() {
+        calls.resize_with(index + 1, || None);
+    }
+    let media = calls.get_mut(index)?.get_or_insert_with(|| CallMedia { generation: call.generation, ..CallMedia::default() });
+    (media.generation == call.generation).then_some(media)
+}
+
+const NONE: u32 = u32::MAX;
+/// DESIGN 1: a stream closes 1 s after the end of its call.
+const LINGER_NANOS: i64 = 1_000_000_000;
+/// A stream without a call is forgotten after this silence; until then it may come back.
+const FORGET_NANOS: i64 = 10 * IDLE_NANOS;
+/// Streams looked at to find one worth evicting.
+const EVICTION_SAMPLE: usize = 32;
+/// MEAS 1.11.4: equal packets that make two streams hops of one, and packets looked at.
+const HOP_EQUAL: u8 = 3;
+const HOP_LOOKS: u8 = 5;

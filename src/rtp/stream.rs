@@ -1,0 +1,826 @@
+//! One media stream: a 5-tuple and an SSRC (MEAS 0.5). Everything that is measured on each packet.
+//!
+//! ```text
+//! packet -> sequence (loss) -> capture duplicate? -> payload type -> timing (jitter, buffers, skew) -> windows
+//! ```
+//!
+//! About 600 bytes of state, whatever the length of the call; what only some streams need is boxed.
+
+use crate::Stamp;
+use crate::event::{self, CodecSource};
+use crate::quality::buffer::Buffers;
+use crate::quality::burst::{Bursts, Runs, Segments};
+use crate::quality::silence::{Law, Silence};
+use crate::quality::skew::Skew;
+use crate::quality::variation::Variation;
+use crate::rtp::dtmf::Events;
+use crate::rtp::jitter::{Jitter, Update};
+use crate::rtp::payload::{Class, Codec, Format};
+use crate::rtp::probation::{Guess, infer_clock_rate};
+use crate::rtp::sequence::{Outcome, Place, Sequence};
+
+/// One RTP packet as the stream needs it.
+#[derive(Clone, Copy, Debug)]
+pub struct Packet<'a> {
+    /// Arrival at the tap.
+    pub stamp: Stamp,
+    /// Sequence number.
+    pub seq: u16,
+    /// RTP time stamp.
+    pub ticks: u32,
+    /// Payload type.
+    pub payload_type: u8,
+    /// Payload as far as captured, header and extension removed.
+    pub payload: &'a [u8],
+    /// Payload bytes on the wire, padding included.
+    pub payload_len: u32,
+    /// RTP packet length on the wire in bytes.
+    pub length: u32,
+    /// IPv4 identification; 0 where there is none.
+    pub ip_id: u16,
+    /// Capture interface.
+    pub interface: u32,
+}
+
+/// Where the meaning of payload types is looked up, at their first appearance.
+pub trait Formats {
+    /// What `payload_type` stands for on this stream; `None` = neither SDP nor RFC 3551 knows.
+    fn format(&self, payload_type: u8) -> Option<(Format, CodecSource)>;
+}
+
+/// A window that is complete (MEAS 1.14).
+#[derive(Clone, Copy, Debug)]
+pub struct Closed {
+    /// First packet of the window.
+    pub start: Stamp,
+    /// Outcomes, with late packets as bad ones.
+    pub outcomes: Runs,
+    /// Lost on the wire.
+    pub lost: u32,
+    /// Mean J of the window, seconds.
+    pub jitter: Option<f64>,
+}
+
+/// What a stream has counted (MEAS 1, 4).
+#[derive(Clone, Copy, Debug)]
+#[allow(missing_docs, reason = "the fields of event::Stream, which documents them")]
+pub struct Counts<'a> {
+    /// Lost on the wire.
+    pub wire: &'a Runs,
+    /// Lost, or too late for the adaptive buffer.
+    pub effective: &'a Runs,
+    pub segments: Segments,
+    pub bytes: u64,
+    pub duplicates: u64,
+    pub capture_duplicates: u64,
+    pub reordered: u64,
+    pub rejected: u64,
+    pub restarts: u64,
+    pub discontinuities: u64,
+    pub rate_changes: u64,
+    pub dtx_gaps: u64,
+    pub dtx_seconds: f64,
+    pub stalls: u64,
+    pub pushed: u64,
+    pub late50: u64,
+    pub late200: u64,
+    pub late_adaptive: u64,
+    pub mean_depth_ms: f64,
+    pub pdv_p95: Option<f64>,
+    pub clock_skew_ppm: Option<f64>,
+    pub dead_air: Option<bool>,
+    pub windows: u64,
+}
+
+/// State of one stream.
+#[derive(Debug)]
+pub struct Stream {
+    sequence: Sequence,
+    /// Sequence number that would confirm a restart; above 65535 = none.
+    confirming: u32,
+    payload_type: u8,
+    /// Packets of the payload type in use since it came into use.
+    of_type: u32,
+    class: Option<Class>,
+    secure: bool,
+    interface: u16,
+    seconds_per_tick: f64,
+    first: Stamp,
+    last: Stamp,
+    /// RTP time since the first packet, unwrapped, in ticks.
+    media_ticks: i64,
+    previous_ticks: u32,
+    /// Arrival of the previous packet in sequence; `None` after a gap or a jump.
+    previous_arrival: Stamp,
+    previous_in_order: bool,
+    /// Most frequent time-stamp step between neighbours and its lead (majority vote).
+    step: u32,
+    step_votes: u32,
+    unique: u32,
+    duplicates: u32,
+    reordered: u32,
+    rejected: u32,
+    capture_duplicates: u32,
+    bytes: u64,
+    jitter: Jitter,
+    buffers: Buffers,
+    variation: Variation,
+    skew: Skew,
+    wire: Runs,
+    effective: Bursts,
+    window: Window,
+    recent: [Recent; 4],
+    uses: Vec<Use>,
+    silence: Silence,
+    rare: Option<Box<Rare>>,
+}
+
+/// What happens to few streams.
+#[derive(Debug, Default)]
+struct Rare {
+    held: Option<Held>,
+    restarts: u32,
+    discontinuities: u32,
+    rate_changes: u32,
+    dtx_gaps: u32,
+    dtx_nanos: i64,
+    stalls: u32,
+    digits: Events,
+    /// Packets seen while the clock rate was unknown, for the measurements they have missed.
+    unclocked: Vec<(Stamp, u32, u64)>,
+}
+
+/// The packet outside the window that waits for its successor (MEAS 1.2).
+#[derive(Clone, Copy, Debug)]
+struct Held {
+    stamp: Stamp,
+    seq: u16,
+    ticks: u32,
+    payload_type: u8,
+    length: u32,
+}
+
+/// Fingerprint of one of the last packets (MEAS 1.11).
+#[derive(Clone, Copy, Debug, Default)]
+struct Recent {
+    content: u32,
+    /// Low 32 bits of the arrival in nanoseconds.
+    nanos: u32,
+    seq: u16,
+    ip_id: u16,
+    interface: u16,
+}
+
+/// Use of one payload type.
+#[derive(Clone, Copy, Debug)]
+pub struct Use {
+    /// Payload type.
+    pub payload_type: u8,
+    /// Order of appearance.
+    serial: u8,
+    /// Where its meaning was learned.
+    pub source: CodecSource,
+    /// Its meaning.
+    pub format: Format,
+    packets: u32,
+}
+
+#[derive(Debug)]
+struct Window {
+    start: Stamp,
+    end: Stamp,
+    outcomes: Runs,
+    lost: u32,
+    /// Outcomes are told up to here.
+    told: u64,
+    jitter_sum: f64,
+    jitter_updates: u32,
+    pending: [Border; 2],
+    closed: u32,
+}
+
+/// A window whose end is known and whose outcomes are not final yet. `end` 0 = none.
+#[derive(Clone, Copy, Debug, Default)]
+struct Border {
+    end: u64,
+    start: Stamp,
+    jitter: f32,
+}
+
+impl Stream {
+    /// Opens a stream with its first packet, which counts (MEAS 1.4).
+    pub fn open(packet: &Packet<'_>, secure: bool, formats: &impl Formats) -> Self {
+        let sequence = Sequence::open(packet.seq);
+        let told = sequence.max();
+        let mut stream = Self {
+            sequence,
+            confirming: NONE,
+            payload_type: NO_TYPE,
+            of_type: 0,
+            class: None,
+            secure,
+            interface: packet.interface as u16,
+            seconds_per_tick: 0.0,
+            first: packet.stamp,
+            last: packet.stamp,
+            media_ticks: 0,
+            previous_ticks: packet.ticks,
+            previous_arrival: packet.stamp,
+            previous_in_order: false,
+            step: 0,
+            step_votes: 0,
+            unique: 0,
+            duplicates: 0,
+            reordered: 0,
+            rejected: 0,
+            capture_duplicates: 0,
+            bytes: 0,
+            jitter: Jitter::default(),
+            buffers: Buffers::default(),
+            variation: Variation::default(),
+            skew: Skew::default(),
+            wire: Runs::default(),
+            effective: Bursts::default(),
+            window: Window {
+                start: packet.stamp,
+                end: packet.stamp.plus_seconds(WINDOW_SECONDS),
+                outcomes: Runs::default(),
+                lost: 0,
+                told,
+                jitter_sum: 0.0,
+                jitter_updates: 0,
+                pending: [Border::default(); 2],
+                closed: 0,
+            },
+            recent: [Recent::default(); 4],
+            uses: Vec::new(),
+            silence: Silence::default(),
+            rare: None,
+        };
+        stream.accept(packet, told, true, formats);
+        stream
+    }
+
+    /// Takes one packet in arrival order. Windows that became complete are pushed to `closed`.
+    #[inline]
+    pub fn push(&mut self, packet: &Packet<'_>, formats: &impl Formats, closed: &mut Vec<Closed>) {
+        if packet.stamp.nanos_since(self.last) > IDLE_NANOS {
+            self.close_segment(closed);
+            self.reopen(packet, formats);
+            return;
+        }
+        let Self { sequence, wire, effective, window, .. } = self;
+        let place = sequence.place(packet.seq, |outcome, count| {
+            tell(outcome, count, wire, effective, window, closed);
+        });
+        match place {
+            Place::Next(extended) => {
+                self.confirming = NONE;
+                self.accept(packet, extended, true, formats);
+            }
+            Place::Gap(extended) => {
+                self.confirming = NONE;
+                self.accept(packet, extended, false, formats);
+            }
+            Place::Reordered(extended) => {
+                self.reordered += 1;
+                self.accept(packet, extended, false, formats);
+                self.previous_in_order = false;
+            }
+            Place::Duplicate => {
+                if self.captured_twice(packet) {
+                    self.capture_duplicates += 1;
+                } else {
+                    self.duplicates += 1;
+                }
+            }
+            Place::Outside => self.outside(packet, formats, closed),
+        }
+    }
+
+    /// Ends the segment (MEAS 1.3): all its losses are final. The next packet opens a new one.
+    pub fn close_segment(&mut self, closed: &mut Vec<Closed>) {
+        let Self { sequence, wire, effective, window, .. } = self;
+        sequence.close(|outcome, count| tell(outcome, count, wire, effective, window, closed));
+    }
+
+    /// Opens a new segment after [`Self::close_segment`], when a stream comes back after a long silence.
+    pub fn reopen(&mut self, packet: &Packet<'_>, formats: &impl Formats) {
+        self.sequence = Sequence::open(packet.seq);
+        self.window.told = self.sequence.max();
+        self.jitter.forget_reference();
+        self.buffers.reset();
+        self.previous_in_order = false;
+        self.accept(packet, self.sequence.max(), false, formats);
+    }
+
+    /// Ends the stream: the open segment and, if it is long enough, the open window.
+    pub fn finish(&mut self, closed: &mut Vec<Closed>) {
+        self.close_segment(closed);
+        if self.rare.as_ref().is_some_and(|rare| rare.held.is_some()) {
+            self.rejected += 1;
+        }
+        let window = &mut self.window;
+        if window.outcomes.expected() >= u64::from(MIN_WINDOW) && self.last.nanos_since(window.start) >= 1_000_000_000 {
+            let (start, jitter) = (window.start, window.mean_jitter(&self.jitter));
+            closed.push(window.close(start, jitter));
+        }
+    }
+
+    /// First packet.
+    pub fn first(&self) -> Stamp {
+        self.first
+    }
+
+    /// Last packet.
+    #[inline]
+    pub fn last(&self) -> Stamp {
+        self.last
+    }
+
+    /// Unique packets so far.
+    pub fn packets(&self) -> u64 {
+        u64::from(self.unique)
+    }
+
+    /// Jitter so far.
+    pub fn jitter(&self) -> &Jitter {
+        &self.jitter
+    }
+
+    /// The codec that carried most audio, else most packets.
+    pub fn main_format(&self) -> Use {
+        let packets = |used: &&Use| {
+            let current = if used.payload_type == self.payload_type { self.of_type } else { 0 };
+            (used.format.codec.class() == Class::Audio, used.packets + current)
+        };
+        // Of equals the first in the list wins whatever the order of use was.
+        let most = self.uses.iter().max_by_key(|used| (packets(used), std::cmp::Reverse(used.payload_type)));
+        most.copied().unwrap_or(Use {
+            payload_type: self.payload_type,
+            serial: 0,
+            source: CodecSource::Unknown,
+            format: unknown_format(self.payload_type),
+            packets: 0,
+        })
+    }
+
+    /// Payload types in order of appearance.
+    pub fn payload_types(&self) -> Vec<u8> {
+        let mut uses: Vec<_> = self.uses.iter().map(|used| (used.serial, used.payload_type)).collect();
+        uses.sort_unstable();
+        uses.into_iter().map(|(_, payload_type)| payload_type).collect()
+    }
+
+    /// Packetisation time in seconds: the usual time-stamp step between neighbours.
+    pub fn ptime(&self) -> Option<f64> {
+        (self.step > 0 && self.step_votes > 0 && self.seconds_per_tick > 0.0)
+            .then(|| f64::from(self.step) * self.seconds_per_tick)
+    }
+
+    /// Names of the telephone events.
+    pub fn digits(&self) -> Vec<String> {
+        self.rare.as_ref().map(|rare| rare.digits.names().collect()).unwrap_or_default()
+    }
+
+    /// Everything counted so far.
+    pub fn counts(&self) -> Counts<'_> {
+        let rare = self.rare.as_deref();
+        let of = |field: fn(&Rare) -> u32| u64::from(rare.map_or(0, field));
+        Counts {
+            wire: &self.wire,
+            effective: self.effective.runs(),
+            segments: self.effective.segments(),
+            bytes: self.bytes,
+            duplicates: self.duplicates.into(),
+            capture_duplicates: self.capture_duplicates.into(),
+            reordered: self.reordered.into(),
+            rejected: self.rejected.into(),
+            restarts: of(|rare| rare.restarts),
+            discontinuities: of(|rare| rare.discontinuities),
+            rate_changes: of(|rare| rare.rate_changes),
+            dtx_gaps: of(|rare| rare.dtx_gaps),
+            dtx_seconds: rare.map_or(0.0, |rare| rare.dtx_nanos as f64 / 1e9),
+            stalls: of(|rare| rare.stalls),
+            pushed: self.buffers.pushed(),
+            late50: self.buffers.late50(),
+            late200: self.buffers.late200(),
+            late_adaptive: self.buffers.late_adaptive(),
+            mean_depth_ms: self.buffers.mean_depth_ms(),
+            pdv_p95: self.variation.quantile_ms(0.95).map(|ms| ms / 1e3),
+            clock_skew_ppm: self.skew.ppm(),
+            dead_air: self.silence.dead_air(),
+            windows: self.window.closed.into(),
+        }
+    }
+
+    /// Did one of the last packets have this number and content, at most 500 ms before (MEAS 1.11.4)?
+    pub fn carried(&self, packet: &Packet<'_>) -> bool {
+        let copy = Recent::of(packet);
+        let seen = &self.recent[usize::from(packet.seq & 3)];
+        seen.seq == copy.seq && seen.content == copy.content && packet.stamp.nanos_since(self.last) < HOP_NANOS
+    }
+
+    /// Formats became known after packets had been seen: SDP was late.
+    pub fn learn(&mut self, formats: &impl Formats) {
+        for index in 0..self.uses.len() {
+            let payload_type = self.uses[index].payload_type;
+            if self.uses[index].source == CodecSource::Sdp {
+                continue;
+            }
+            if let Some((format, source)) = formats.format(payload_type) {
+                self.uses[index].format = format;
+                self.uses[index].source = source;
+                if self.payload_type == payload_type {
+                    self.clock(format);
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn accept(&mut self, packet: &Packet<'_>, extended: u64, in_order: bool, formats: &impl Formats) {
+        self.unique += 1;
+        self.bytes += u64::from(packet.length);
+        self.last = packet.stamp;
+        self.recent[usize::from(packet.seq & 3)] = Recent::of(packet);
+        if packet.payload_type != self.payload_type {
+            self.change_payload_type(packet, formats);
+        }
+        self.of_type += 1;
+        if packet.stamp >= self.window.end {
+            self.roll_window(packet.stamp, extended);
+        }
+        match self.class {
+            Some(Class::Audio) => {
+                self.pace(packet, in_order);
+                self.timing(packet.stamp, packet.ticks, extended);
+                if extended & 15 == 0 && !self.secure {
+                    self.listen(packet);
+                }
+            }
+            Some(Class::Event) => {
+                // The time stamp stands still during an event: the next audio packet re-anchors (MEAS 1.5).
+                self.jitter.forget_reference();
+                self.previous_in_order = false;
+                if !self.secure {
+                    self.rare_mut().digits.packet(packet.ticks, packet.payload);
+                }
+            }
+            Some(Class::ComfortNoise) => self.previous_in_order = false,
+            Some(Class::Video) => {
+                if self.seconds_per_tick > 0.0 {
+                    self.jitter.update(packet.stamp, packet.ticks, self.seconds_per_tick);
+                }
+            }
+            None => self.wait_for_clock(packet, extended),
+        }
+    }
+
+    /// Jitter, delay variation, de-jitter buffers and skew of one audio packet with a known clock.
+    #[inline]
+    fn timing(&mut self, stamp: Stamp, ticks: u32, extended: u64) {
+        match self.jitter.update(stamp, ticks, self.seconds_per_tick) {
+            Update::Discontinuity => {
+                self.rare_mut().discontinuities += 1;
+                self.buffers.reset();
+                self.anchor_media(stamp, ticks);
+            }
+            Update::Anchored | Update::Smoothed => {
+                self.media_ticks += i64::from(ticks.wrapping_sub(self.previous_ticks) as i32);
+            }
+        }
+        self.previous_ticks = ticks;
+        // A capture whose time stamps step back stays at its start.
+        let since_first = stamp.nanos_since(self.first).max(0) as u64;
+        let transit_ms = since_first as f64 * 1e-6 - self.media_ticks as f64 * (self.seconds_per_tick * 1e3);
+        let verdict = self.buffers.push(since_first, transit_ms);
+        self.variation.record(verdict.x_ms);
+        self.skew.record(since_first, transit_ms);
+        if verdict.late_adaptive {
+            self.sequence.mark_late(extended);
+        }
+    }
+
+    /// Packetisation time, silence and stalls, from neighbours in sequence (MEAS 1.8, 6.5).
+    #[inline]
+    fn pace(&mut self, packet: &Packet<'_>, in_order: bool) {
+        if in_order && self.previous_in_order {
+            let step = packet.ticks.wrapping_sub(self.previous_ticks);
+            let gap = packet.stamp.nanos_since(self.previous_arrival);
+            if step == self.step {
+                self.step_votes = self.step_votes.saturating_add(1);
+            } else {
+                self.odd_step(step, gap);
+            }
+            if gap > STALL_NANOS {
+                let media = f64::from(step as i32) * self.seconds_per_tick * 1e9;
+                if gap as f64 - media > EXPLAINED_NANOS {
+                    self.rare_mut().stalls += 1;
+                }
+            }
+        }
+        self.previous_arrival = packet.stamp;
+        self.previous_in_order = true;
+    }
+
+    #[cold]
+    fn odd_step(&mut self, step: u32, gap: i64) {
+        if self.step_votes == 0 {
+            self.step = step;
+            self.step_votes = 1;
+            return;
+        }
+        let media_nanos = f64::from(step as i32) * self.seconds_per_tick * 1e9;
+        let usual_nanos = f64::from(self.step) * self.seconds_per_tick * 1e9;
+        if media_nanos > 1.5 * usual_nanos && (gap as f64 - media_nanos).abs() < EXPLAINED_NANOS {
+            let rare = self.rare_mut();
+            rare.dtx_gaps += 1;
+            rare.dtx_nanos += (media_nanos - usual_nanos) as i64;
+        } else {
+            self.step_votes -= 1;
+        }
+    }
+
+    fn listen(&mut self, packet: &Packet<'_>) {
+        if let Some(law) = self.uses.first().and_then(|used| Law::of(used.format.codec)) {
+            self.silence.sample(law, packet.payload, packet.stamp.nanos_since(self.first) as u64);
+        }
+    }
+
+    #[cold]
+    fn change_payload_type(&mut self, packet: &Packet<'_>, formats: &impl Formats) {
+        self.book_type();
+        self.payload_type = packet.payload_type;
+        let index = match self.uses.iter().position(|used| used.payload_type == packet.payload_type) {
+            Some(index) => index,
+            None if self.uses.len() < MAX_USES => {
+                let (format, source) = formats
+                    .format(packet.payload_type)
+                    .unwrap_or((unknown_format(packet.payload_type), CodecSource::Unknown));
+                self.uses.reserve_exact(1);
+                let serial = self.uses.len() as u8;
+                self.uses.push(Use { payload_type: packet.payload_type, serial, source, format, packets: 0 });
+                self.uses.len() - 1
+            }
+            // More payload types than any offer has: the last one stands for the rest.
+            None => self.uses.len() - 1,
+        };
+        // The one in use stands first, where the hot path finds it.
+        self.uses.swap(0, index);
+        if let Some(format) = self.uses.first().map(|used| used.format) {
+            self.clock(format);
+        }
+    }
+
+    fn book_type(&mut self) {
+        let packets = std::mem::take(&mut self.of_type);
+        if let Some(used) = self.uses.first_mut() {
+            used.packets += packets;
+        }
+    }
+
+    /// Sets class and clock of the payload type in use; a new rate drops the reference but keeps J (RFC 7160).
+    fn clock(&mut self, format: Format) {
+        let known = format.clock_rate > 0;
+        self.class = match format.codec.class() {
+            Class::Audio if !known => None,
+            class => Some(class),
+        };
+        if !matches!(self.class, Some(Class::Audio | Class::Video)) || !known {
+            return;
+        }
+        let seconds_per_tick = 1.0 / f64::from(format.clock_rate);
+        if self.seconds_per_tick > 0.0 && (self.seconds_per_tick - seconds_per_tick).abs() > 1e-12 {
+            self.rare_mut().rate_changes += 1;
+            self.jitter.forget_reference();
+            self.buffers.reset();
+            self.previous_in_order = false;
+            self.step_votes = 0;
+            // Media time goes on in the new unit.
+            self.media_ticks = (self.media_ticks as f64 * self.seconds_per_tick / seconds_per_tick) as i64;
+        }
+        self.seconds_per_tick = seconds_per_tick;
+        let missed = self.rare.as_mut().map(|rare| std::mem::take(&mut rare.unclocked)).unwrap_or_default();
+        if let Some(&(_, ticks, _)) = missed.first() {
+            self.previous_ticks = ticks;
+        }
+        for (stamp, ticks, extended) in missed {
+            self.timing(stamp, ticks, extended);
+        }
+    }
+
+    /// Counts a packet of unknown clock and tries to infer the rate (MEAS 6.7.4).
+    #[cold]
+    fn wait_for_clock(&mut self, packet: &Packet<'_>, extended: u64) {
+        let rare = self.rare.get_or_insert_with(Box::default);
+        if rare.unclocked.len() >= UNCLOCKED_MAX {
+            return;
+        }
+        rare.unclocked.push((packet.stamp, packet.ticks, extended));
+        if rare.unclocked.len() < UNCLOCKED_MIN {
+            return;
+        }
+        let run = rare.unclocked.iter().map(|&(stamp, ticks, _)| (stamp, ticks));
+        let Some(Guess { clock_rate, codec }) = infer_clock_rate(run, packet.payload_len) else { return };
+        let Some(used) = self.uses.first_mut() else { return };
+        used.format.clock_rate = clock_rate;
+        used.format.codec = codec;
+        used.source = CodecSource::Inferred;
+        let format = used.format;
+        self.clock(format);
+    }
+
+    /// A packet far from the others: held until its successor confirms a restart, else rejected (MEAS 1.2).
+    #[cold]
+    fn outside(&mut self, packet: &Packet<'_>, formats: &impl Formats, closed: &mut Vec<Closed>) {
+        let held = self.rare_mut().held.replace(Held {
+            stamp: packet.stamp,
+            seq: packet.seq,
+            ticks: packet.ticks,
+            payload_type: packet.payload_type,
+            length: packet.length,
+        });
+        let confirmed = self.confirming == u32::from(packet.seq);
+        self.confirming = u32::from(packet.seq.wrapping_add(1));
+        let Some(held) = held else { return };
+        if !confirmed {
+            self.rejected += 1;
+            return;
+        }
+        self.confirming = NONE;
+        self.close_segment(closed);
+        let rare = self.rare_mut();
+        rare.held = None;
+        rare.restarts += 1;
+        let first = Packet {
+            stamp: held.stamp,
+            seq: held.seq,
+            ticks: held.ticks,
+            payload_type: held.payload_type,
+            payload: &[],
+            payload_len: 0,
+            length: held.length,
+            ip_id: 0,
+            interface: packet.interface,
+        };
+        self.anchor_media(held.stamp, held.ticks);
+        self.reopen(&first, formats);
+        self.push(packet, formats, closed);
+    }
+
+    /// Puts media time where the transit of this packet is that of the stream's first one.
+    fn anchor_media(&mut self, stamp: Stamp, ticks: u32) {
+        self.previous_ticks = ticks;
+        if self.seconds_per_tick > 0.0 {
+            self.media_ticks = (stamp.seconds_since(self.first) / self.seconds_per_tick) as i64;
+        }
+    }
+
+    /// Is a packet whose number was seen the same one, captured again (MEAS 1.11.1)?
+    fn captured_twice(&self, packet: &Packet<'_>) -> bool {
+        let copy = Recent::of(packet);
+        let seen = &self.recent[usize::from(packet.seq & 3)];
+        if seen.seq != copy.seq || seen.content != copy.content {
+            return false;
+        }
+        seen.interface != copy.interface
+            || (seen.ip_id == copy.ip_id
+                && (copy.ip_id != 0 || copy.nanos.wrapping_sub(seen.nanos) < CAPTURE_COPY_NANOS))
+    }
+
+    fn roll_window(&mut self, now: Stamp, extended: u64) {
+        let window = &mut self.window;
+        let told_and_waiting = window.outcomes.expected() + extended.saturating_sub(window.told);
+        let windows = now.nanos_since(window.end) as u64 / (WINDOW_SECONDS * 1_000_000_000) + 1;
+        window.end = window.end.plus_seconds(windows * WINDOW_SECONDS);
+        let Some(free) = window.pending.iter_mut().position(|border| border.end == 0) else { return };
+        let since = free.checked_sub(1).map_or(told_and_waiting, |last| extended.saturating_sub(window.pending[last].end));
+        if since < u64::from(MIN_WINDOW) {
+            return;
+        }
+        let jitter = window.mean_jitter(&self.jitter).unwrap_or(f64::NAN) as f32;
+        window.pending[free] = Border { end: extended, start: window.start, jitter };
+        window.start = now;
+        (window.jitter_sum, window.jitter_updates) = self.jitter.sum();
+    }
+
+    fn rare_mut(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_with(Box::default)
+    }
+}
+
+/// Books outcomes that became final, in sequence order, and closes windows whose end they reach.
+#[inline]
+fn tell(
+    outcome: Outcome,
+    mut count: u32,
+    wire: &mut Runs,
+    effective: &mut Bursts,
+    window: &mut Window,
+    closed: &mut Vec<Closed>,
+) {
+    match outcome {
+        Outcome::Played => {
+            wire.good(count.into());
+            effective.good(count.into());
+        }
+        Outcome::Late => {
+            wire.good(count.into());
+            effective.bad_run(count.into());
+        }
+        Outcome::Lost => {
+            wire.bad_run(count.into());
+            effective.bad_run(count.into());
+        }
+    }
+    while window.pending[0].end != 0 && window.told + u64::from(count) >= window.pending[0].end {
+        let border = window.pending[0];
+        let before = border.end.saturating_sub(window.told) as u32;
+        window.tell(outcome, before);
+        count -= before;
+        let jitter = (!border.jitter.is_nan()).then_some(f64::from(border.jitter));
+        closed.push(window.close(border.start, jitter));
+        window.pending = [window.pending[1], Border::default()];
+    }
+    window.tell(outcome, count);
+}
+
+impl Window {
+    fn tell(&mut self, outcome: Outcome, count: u32) {
+        self.told += u64::from(count);
+        match outcome {
+            Outcome::Played => self.outcomes.good(count.into()),
+            Outcome::Late => self.outcomes.bad_run(count.into()),
+            Outcome::Lost => {
+                self.lost += count;
+                self.outcomes.bad_run(count.into());
+            }
+        }
+    }
+
+    fn close(&mut self, start: Stamp, jitter: Option<f64>) -> Closed {
+        self.closed += 1;
+        Closed {
+            start,
+            outcomes: std::mem::take(&mut self.outcomes),
+            lost: std::mem::take(&mut self.lost),
+            jitter,
+        }
+    }
+
+    fn mean_jitter(&self, jitter: &Jitter) -> Option<f64> {
+        let (sum, updates) = jitter.sum();
+        let updates = updates - self.jitter_updates;
+        (updates > 0).then(|| (sum - self.jitter_sum) / f64::from(updates))
+    }
+}
+
+impl Recent {
+    #[inline]
+    fn of(packet: &Packet<'_>) -> Self {
+        let (head, tail) = match packet.payload.first_chunk::<16>() {
+            Some(bytes) => {
+                let both = u128::from_le_bytes(*bytes);
+                (both as u64, (both >> 64) as u64)
+            }
+            None => packet.payload.iter().fold((0, 0), |(head, _), &byte| (head << 8 | u64::from(byte), 0)),
+        };
+        let mixed = (head ^ u64::from(packet.ticks)).wrapping_mul(MIX)
+            ^ (tail ^ u64::from(packet.payload_len)).wrapping_mul(MIX.rotate_left(17));
+        Self {
+            content: (mixed ^ (mixed >> 32)) as u32,
+            nanos: packet.stamp.0 as u32,
+            seq: packet.seq,
+            ip_id: packet.ip_id,
+            interface: packet.interface as u16,
+        }
+    }
+}
+
+fn unknown_format(payload_type: u8) -> Format {
+    Format { payload_type, codec: Codec::Unknown, clock_rate: 0, bit_rate: 0, fec: false }
+}
+
+const NONE: u32 = u32::MAX;
+const NO_TYPE: u8 = u8::MAX;
+/// Payload types remembered for one stream.
+const MAX_USES: usize = 8;
+/// MEAS 1.14.
+const WINDOW_SECONDS: u64 = 10;
+const MIN_WINDOW: u32 = 50;
+/// A stream that was silent for longer begins a new segment (MEAS 1.1, 1.3).
+pub(crate) const IDLE_NANOS: i64 = 30_000_000_000;
+/// MEAS 6.5.
+const STALL_NANOS: i64 = 500_000_000;
+/// Arrival and media time that differ by less tell of silence, not of a stall (MEAS 1.8).
+const EXPLAINED_NANOS: f64 = 200e6;
+/// Without IP identification, the same packet again within this time is a capture duplicate (MEAS 1.11.1).
+const CAPTURE_COPY_NANOS: u32 = 100_000;
+/// Two hops of the same media are at most this far apart (MEAS 1.11.4).
+const HOP_NANOS: i64 = 500_000_000;
+/// Packets between two tries at inferring a clock rate, and how many are kept for it (MEAS 6.7.4).
+const UNCLOCKED_MIN: usize = 20;
+const UNCLOCKED_MAX: usize = 64;
+/// An odd constant with well-spread bits (2^64 / golden ratio).
+const MIX: u64 = 0x9e37_79b9_7f4a_7c15;

@@ -1,0 +1,160 @@
+//! A finished stream as a fact: counters to ratios, buffers to opinion scores, and the reason for every number
+//! that is missing.
+
+use crate::event::{self, Band, CodecSource, Discarded, Why};
+use crate::quality::burst::Runs;
+use crate::quality::codec::{Impairment, Table};
+use crate::quality::score::{Score, absolute_delay_ms, loss_pattern, score};
+use crate::rtp::payload::{Class, Codec, Format};
+use crate::rtp::stream::{Closed, Stream};
+
+/// Who a stream is, and what others know about it.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// Identity and everything else the stream itself cannot know; its measured fields are overwritten.
+    pub identity: event::Stream,
+    /// Codec constants.
+    pub impairments: &'a Table,
+    /// One-way network delay in seconds and where it was measured (MEAS 4.5).
+    pub delay: Option<(f64, &'static str)>,
+    /// The receiver reported that it conceals loss, or does not (RTCP XR receiver configuration).
+    pub concealment: Option<bool>,
+    /// Worst window so far, listening quality.
+    pub worst_window: Option<f64>,
+}
+
+impl Stream {
+    /// The fact a finished stream leaves.
+    pub fn fact(&self, context: Context<'_>) -> event::Stream {
+        let mut why = Why::new();
+        let main = self.main_format();
+        let counts = self.counts();
+        let expected = counts.wire.expected();
+        let ptime = self.ptime();
+        let impairment = context.impairments.impairment(&main.format, context.concealment.unwrap_or(true));
+        let listening = impairment.as_ref().and_then(|impairment| score(counts.effective, impairment, None));
+        if listening.is_none() {
+            why.insert("mos", reason_for_no_score(main.format, counts.effective));
+        }
+        let conversational = listening.and_then(|_| {
+            let Some((network, _)) = context.delay else {
+                why.insert("mos.cq", "no delay measured");
+                return None;
+            };
+            let impairment = impairment.as_ref()?;
+            let ta = absolute_delay_ms(
+                network * 1e3,
+                counts.mean_depth_ms,
+                ptime.unwrap_or_default() * 1e3,
+                impairment,
+            );
+            score(counts.effective, impairment, Some(ta))
+        });
+        let jitter = self.jitter().summary();
+        if jitter.is_none() {
+            why.insert("jitter", if main.format.clock_rate == 0 { "clock unknown" } else { "too short" });
+        }
+        let measured = counts.pushed > 0;
+        if !measured {
+            let reason = match main.format.codec.class() {
+                Class::Audio if main.format.clock_rate == 0 => "clock unknown",
+                Class::Audio => "too short",
+                _ => "no audio",
+            };
+            why.insert("pdv_p95", reason);
+            why.insert("discarded", reason);
+        }
+        let clock_skew_ppm = counts.clock_skew_ppm;
+        if clock_skew_ppm.is_none() {
+            why.insert("clock_skew_ppm", "too short");
+        }
+        let seconds = self.last().seconds_since(self.first());
+        event::Stream {
+            payload_types: self.payload_types(),
+            codec: main.format.codec,
+            codec_source: main.source,
+            clock_rate: (main.format.clock_rate > 0).then_some(main.format.clock_rate),
+            ptime,
+            first: self.first(),
+            last: self.last(),
+            packets: self.packets(),
+            bytes: counts.bytes,
+            expected,
+            lost: counts.wire.bad_packets(),
+            duplicates: counts.duplicates,
+            capture_duplicates: counts.capture_duplicates,
+            reordered: counts.reordered,
+            rejected: counts.rejected,
+            restarts: counts.restarts,
+            loss_ratio: (expected > 0).then(|| counts.wire.ratio()),
+            burst_ratio: (expected > 0).then(|| counts.wire.burst_ratio()),
+            longest_loss: counts.wire.longest(),
+            loss_pattern: (expected > 0).then(|| loss_pattern(counts.wire, ptime.unwrap_or(USUAL_PTIME))),
+            burst_gap: measured.then(|| counts.segments.burst_gap(ptime.unwrap_or(USUAL_PTIME))),
+            jitter,
+            pdv_p95: counts.pdv_p95,
+            clock_skew_ppm,
+            discarded: measured.then_some(Discarded {
+                fixed50: counts.late50,
+                fixed200: counts.late200,
+                adaptive: counts.late_adaptive,
+            }),
+            mos: listening.map(|listening| event::Mos {
+                lq: listening.mos,
+                cq: conversational.map(|score| score.mos),
+                min_window: context.worst_window,
+            }),
+            r_factor: listening.map(|score| score.r),
+            band: listening.and(impairment.map(|impairment| impairment.band)),
+            estimate: main.format.codec == Codec::Unknown || impairment.is_some_and(|impairment| impairment.estimate),
+            out_of_range: listening.is_some_and(|score| score.out_of_range),
+            plc: match context.concealment {
+                None => "assumed",
+                Some(true) => "reported",
+                Some(false) => "off",
+            },
+            delay_source: conversational.and(context.delay.map(|(_, source)| source)),
+            dtmf: self.digits(),
+            dtx_gaps: counts.dtx_gaps,
+            silence_ratio: (seconds > 0.0 && measured).then(|| (counts.dtx_seconds / seconds).clamp(0.0, 1.0)),
+            discontinuities: counts.discontinuities,
+            rate_changes: counts.rate_changes,
+            stalls: counts.stalls,
+            dead_air: counts.dead_air,
+            windows: counts.windows,
+            why,
+            ..context.identity
+        }
+    }
+
+    /// One closed window as a fact, when its codec can be rated (MEAS 1.14).
+    pub fn window_fact(&self, closed: &Closed, impairments: &Table, direction: Option<event::Direction>) -> Option<event::Window> {
+        let main = self.main_format();
+        let impairment = impairments.impairment(&main.format, true)?;
+        let Score { mos, .. } = score(&closed.outcomes, &impairment, None)?;
+        let bad = closed.outcomes.bad_packets() as u32;
+        Some(event::Window {
+            start: closed.start,
+            codec: main.format.codec,
+            direction,
+            band: impairment.band,
+            expected: closed.outcomes.expected() as u32,
+            lost: closed.lost,
+            late: bad - closed.lost.min(bad),
+            mos_lq: mos,
+            jitter: closed.jitter,
+            tainted: false,
+        })
+    }
+}
+
+fn reason_for_no_score(format: Format, outcomes: &Runs) -> &'static str {
+    match format.codec.class() {
+        Class::Audio if outcomes.expected() < 50 => "too short",
+        Class::Audio => "codec not rated",
+        _ => "no audio",
+    }
+}
+
+/// Most telephony packets carry this much, in seconds; used for durations only when the stream is too short to tell.
+const USUAL_PTIME: f64 = 0.02;
