@@ -1,1 +1,6 @@
-//! Projections of facts: JSON report, table for people, Prometheus text.
+//! Projections of facts: each format is one [`Sink`](crate::event::Sink) that turns them into bytes.
+
+pub mod json;
+
+#[cfg(test)]
+mod samples;
