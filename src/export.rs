@@ -1,6 +1,7 @@
 //! Projections of facts: each format is one [`Sink`](crate::event::Sink) that turns them into bytes.
 
 pub mod json;
+pub mod prometheus;
 
 #[cfg(test)]
 mod samples;
