@@ -2,6 +2,7 @@
 
 pub mod json;
 pub mod prometheus;
+pub mod table;
 
 #[cfg(test)]
 mod samples;

@@ -166,10 +166,8 @@ mod tests {
     #[test]
     fn no_two_families_share_a_name() {
         let text = written(&fed(), Exposition::OpenMetrics);
-        let names: Vec<_> = text
-            .lines()
-            .filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next())
-            .collect();
+        let names: Vec<_> =
+            text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
         assert_eq!(names.len(), names.iter().collect::<BTreeSet<_>>().len());
     }
 
