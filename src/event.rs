@@ -553,3 +553,42 @@ pub struct Transfer {
     /// Final status of the triggered request, or of the REFER itself when refused.
     pub status: Option<u16>,
 }
+
+/// What the whole input added up to: the counters behind `capture` and `sip` of the report (DESIGN 2.1).
+#[derive(Clone, Debug, Default)]
+pub struct Totals {
+    /// Frames read.
+    pub packets: u64,
+    /// Bytes of those frames on the wire.
+    pub bytes: u64,
+    /// Earliest frame.
+    pub first: Option<Stamp>,
+    /// Latest frame.
+    pub last: Option<Stamp>,
+    /// Frames that carry nothing this program measures, by reason.
+    pub skipped: BTreeMap<&'static str, u64>,
+    /// Frames that could not be decoded although they should.
+    pub undecoded: u64,
+    /// Reasons or ports of the undecoded frames, the busiest first.
+    pub busiest_undecoded: Vec<(String, u64)>,
+    /// IP fragments.
+    pub fragments: u64,
+    /// Frames captured twice.
+    pub duplicates: u64,
+    /// Frames cut by the snap length.
+    pub truncated: u64,
+    /// SIP requests by method, every hop.
+    pub requests: BTreeMap<String, u64>,
+    /// SIP responses by status code, every hop.
+    pub responses: BTreeMap<u16, u64>,
+    /// Repeated SIP messages.
+    pub retransmissions: u64,
+    /// SIP messages that could not be used.
+    pub malformed: u64,
+    /// SIP messages of dialogs the capture did not see begin (MEAS 5.7).
+    pub orphans: u64,
+    /// Defects in messages that were used all the same, by name.
+    pub defects: BTreeMap<&'static str, u64>,
+    /// Entries thrown out of full tables, by table.
+    pub evicted: BTreeMap<&'static str, u64>,
+}

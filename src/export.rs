@@ -1,1 +1,8 @@
-//! Projections of facts: JSON report, table for people, Prometheus text.
+//! Projections of facts: each format is one [`Sink`](crate::event::Sink) that turns them into bytes.
+
+pub mod json;
+pub mod prometheus;
+pub mod table;
+
+#[cfg(test)]
+mod samples;

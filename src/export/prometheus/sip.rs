@@ -1,0 +1,251 @@
+//! Families about calls, registrations and SIP messages (DESIGN 4, MEAS A.1).
+
+use crate::event::{
+    Call, CallResult, CallState, EndReason, Missing, Registration, RegistrationResult, Totals, Transfer,
+};
+
+use super::family::{Counters, Declare, Gauges, Histograms, Value};
+
+#[derive(Debug)]
+pub(super) struct SipMetrics {
+    up: Gauges<3>,
+    active: Gauges<1>,
+    setup: Histograms<2>,
+    post_dial_delay: Histograms<2>,
+    ring: Histograms<2>,
+    auth: Histograms<2>,
+    first_response: Histograms<2>,
+    session_request_failed: Histograms<3>,
+    disconnect: Histograms<2>,
+    duration: Histograms<2>,
+    attempts: Counters<2>,
+    results: Counters<4>,
+    ended: Counters<1>,
+    one_way: Counters<1>,
+    forked: Counters<0>,
+    early_media: Counters<0>,
+    transfers: Counters<2>,
+    registration: Counters<1>,
+    registrations: Counters<1>,
+    registration_delay: Histograms<0>,
+    requests: Counters<1>,
+    responses: Counters<2>,
+    retransmissions: Counters<0>,
+    orphans: Counters<0>,
+}
+
+impl SipMetrics {
+    pub(super) fn declare(on: &mut Declare) -> Self {
+        Self {
+            up: on.gauge("voip_calls_active_total", &["tenant", "route", "codec"], "Calls up now: confirmed dialogs, one per call however many hops were seen"),
+            active: on.gauge("voip_calls_active", &["state"], "Calls that have not ended, by where they stand"),
+            setup: on.histogram("voip_call_setup_duration_seconds", CALL, SETUP, "First INVITE to the first 200; contains the time a human let it ring"),
+            post_dial_delay: on.histogram("voip_sip_post_dial_delay_seconds", CALL, POST_DIAL, "First INVITE to the first 180, 181, 182 or 183 (RFC 6076 session request delay, successful)"),
+            ring: on.histogram("voip_sip_ring_seconds", CALL, SETUP, "First 18x to the first 200"),
+            auth: on.histogram("voip_sip_auth_seconds", CALL, POST_DIAL, "First INVITE to the INVITE repeated with credentials"),
+            first_response: on.histogram("voip_sip_first_response_seconds", CALL, RESPONSE, "INVITE to the first response of any kind: how responsive the next hop is"),
+            session_request_failed: on.histogram("voip_sip_session_request_failed_seconds", &["tenant", "route", "class"], POST_DIAL, "First INVITE to the final failure when no 18x came before (RFC 6076 session request delay, failed)"),
+            disconnect: on.histogram("voip_sip_session_disconnect_seconds", CALL, RESPONSE, "BYE to its final response (RFC 6076 session disconnect delay)"),
+            duration: on.histogram("voip_sip_session_duration_seconds", CALL, DURATION, "First 200 to BYE (RFC 6076 session duration time)"),
+            attempts: on.counter("voip_sip_attempts", CALL, "Call attempts, each counted once however many hops were seen and however often it was challenged"),
+            results: on.counter("voip_sip_attempt_results", &["tenant", "route", "result", "code"], "Call attempts by their one final outcome and its status code"),
+            ended: on.counter("voip_calls_ended", &["reason"], "Answered calls that ended, by how they ended"),
+            one_way: on.counter("voip_calls_oneway", &["missing"], "Calls in which one direction carried no media, by the direction that was missing"),
+            forked: on.counter("voip_sip_forked_attempts", &[], "Attempts that reached several places at once"),
+            early_media: on.counter("voip_sip_early_media", &[], "Attempts with a session description before the answer"),
+            transfers: on.counter("voip_sip_transfers", &["type", "result"], "Transfers by kind and outcome"),
+            registration: on.counter("voip_registration", &["state"], "Registration attempts that succeeded or failed; a first challenge is no failure"),
+            registrations: on.counter("voip_sip_registrations", &["result"], "Registration attempts by outcome"),
+            registration_delay: on.histogram("voip_sip_registration_seconds", &[], RESPONSE, "First REGISTER of an attempt to its 200 (RFC 6076 registration request delay)"),
+            requests: on.counter("voip_sip_requests", &["method"], "SIP requests on every hop, retransmissions excluded"),
+            responses: on.counter("voip_sip_responses", &["class", "code"], "SIP responses on every hop, retransmissions excluded"),
+            retransmissions: on.counter("voip_sip_retransmissions", &[], "SIP messages that repeat an earlier one"),
+            orphans: on.counter("voip_sip_orphan_messages", &[], "SIP messages of dialogs whose beginning was not seen"),
+        }
+    }
+
+    pub(super) fn call(&self, call: &Call) {
+        let tenant = || owned(call.tenant.as_deref());
+        let route = || owned(call.route.as_deref());
+        self.attempts.add([tenant(), route()], 1);
+        if let Some(result) = call.result {
+            let code = call.status.map_or("none".into(), code);
+            self.results.add([tenant(), route(), result_name(result).into(), code], 1);
+        }
+        for (histogram, value) in [
+            (&self.setup, call.setup),
+            (&self.post_dial_delay, call.post_dial_delay),
+            (&self.ring, call.ring),
+            (&self.auth, call.auth),
+            (&self.first_response, call.first_response),
+            (&self.disconnect, call.disconnect),
+            (&self.duration, call.duration),
+        ] {
+            histogram.observe([tenant(), route()], value);
+        }
+        let class = call.status.map_or("none", class);
+        self.session_request_failed.observe([tenant(), route(), class.into()], call.session_request_failed);
+        self.forked.add([], u64::from(call.forked));
+        self.early_media.add([], u64::from(call.early_media));
+        if let Some(missing) = call.one_way {
+            self.one_way.add([missing_name(missing).into()], 1);
+        }
+        if call.state == CallState::Ended {
+            if let Some(reason) = call.end_reason {
+                self.ended.add([reason_name(reason).into()], 1);
+            }
+            return;
+        }
+        self.active.raise([state_name(call.state).into()]);
+        if call.state == CallState::Confirmed {
+            self.up.raise([tenant(), route(), call.codec.map_or("unknown", super::media::codec).into()]);
+        }
+    }
+
+    pub(super) fn registration(&self, registration: &Registration) {
+        let Some(result) = registration.result else { return };
+        self.registrations.add([registration_name(result).into()], 1);
+        match result {
+            RegistrationResult::Success => self.registration.add(["success".into()], 1),
+            RegistrationResult::Failure | RegistrationResult::Timeout => {
+                self.registration.add(["failure".into()], 1);
+            }
+            RegistrationResult::Redirect | RegistrationResult::Unregister | RegistrationResult::Abandoned => {
+            }
+        }
+        self.registration_delay.observe([], registration.delay);
+    }
+
+    pub(super) fn transfer(&self, transfer: &Transfer) {
+        let kind = if transfer.attended { "attended" } else { "blind" };
+        let result = match transfer.status {
+            Some(200..=299) => "success",
+            Some(_) => "failure",
+            None => "unknown",
+        };
+        self.transfers.add([kind.into(), result.into()], 1);
+    }
+
+    pub(super) fn add(&self, totals: &Totals) {
+        for (name, count) in &totals.requests {
+            self.requests.add([method(name).into()], *count);
+        }
+        for (status, count) in &totals.responses {
+            self.responses.add([class(*status).into(), code(*status)], *count);
+        }
+        self.retransmissions.add([], totals.retransmissions);
+        self.orphans.add([], totals.orphans);
+    }
+}
+
+fn owned(name: Option<&str>) -> Value {
+    name.map_or(Value::Borrowed(""), |name| Value::Owned(name.to_owned()))
+}
+
+/// A registered method, else `other`.
+fn method(name: &str) -> &'static str {
+    METHODS.iter().copied().find(|known| *known == name).unwrap_or("other")
+}
+
+fn code(status: u16) -> Value {
+    if CODES.binary_search(&status).is_ok() { Value::Owned(status.to_string()) } else { "other".into() }
+}
+
+fn class(status: u16) -> &'static str {
+    match status / 100 {
+        1 => "1xx",
+        2 => "2xx",
+        3 => "3xx",
+        4 => "4xx",
+        5 => "5xx",
+        6 => "6xx",
+        _ => "other",
+    }
+}
+
+fn result_name(result: CallResult) -> &'static str {
+    match result {
+        CallResult::Answered => "answered",
+        CallResult::Redirected => "redirected",
+        CallResult::Failed => "failed",
+        CallResult::Timeout => "timeout",
+        CallResult::NoFinal => "no_final",
+        CallResult::AbandonedAuth => "abandoned_auth",
+        CallResult::Cancelled => "cancelled",
+    }
+}
+
+fn state_name(state: CallState) -> &'static str {
+    match state {
+        CallState::Trying => "trying",
+        CallState::Ringing => "ringing",
+        CallState::Confirmed => "confirmed",
+        CallState::Ended => "ended",
+    }
+}
+
+fn reason_name(reason: EndReason) -> &'static str {
+    match reason {
+        EndReason::Bye => "bye",
+        EndReason::SessionTimer => "session_timer",
+        EndReason::RtpTimeout => "rtp_timeout",
+        EndReason::Idle => "idle",
+        EndReason::MaxAge => "max_age",
+        EndReason::Evicted => "evicted",
+        EndReason::Replaced => "replaced",
+        EndReason::DoesNotExist => "481",
+        EndReason::ReinviteTimeout => "408",
+    }
+}
+
+fn missing_name(missing: Missing) -> &'static str {
+    match missing {
+        Missing::ToCaller => "to_caller",
+        Missing::ToCallee => "to_callee",
+    }
+}
+
+fn registration_name(result: RegistrationResult) -> &'static str {
+    match result {
+        RegistrationResult::Success => "success",
+        RegistrationResult::Failure => "failure",
+        RegistrationResult::Timeout => "timeout",
+        RegistrationResult::Redirect => "redirect",
+        RegistrationResult::Unregister => "unregister",
+        RegistrationResult::Abandoned => "abandoned",
+    }
+}
+
+const CALL: &[&str; 2] = &["tenant", "route"];
+
+const SETUP: &[f64] = &[1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0];
+const POST_DIAL: &[f64] = &[0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 11.0, 16.0, 32.0];
+const DURATION: &[f64] = &[1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0];
+/// One exchange with the next hop: from a LAN's round trip to 64 * T1.
+const RESPONSE: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0];
+
+/// IANA register of SIP methods.
+const METHODS: &[&str] = &[
+    "ACK",
+    "BYE",
+    "CANCEL",
+    "INFO",
+    "INVITE",
+    "MESSAGE",
+    "NOTIFY",
+    "OPTIONS",
+    "PRACK",
+    "PUBLISH",
+    "REFER",
+    "REGISTER",
+    "SUBSCRIBE",
+    "UPDATE",
+];
+
+/// IANA register of SIP response codes.
+const CODES: &[u16] = &[
+    100, 180, 181, 182, 183, 199, 200, 202, 204, 300, 301, 302, 305, 380, 400, 401, 402, 403, 404, 405, 406,
+    407, 408, 410, 412, 413, 414, 415, 416, 417, 420, 421, 422, 423, 424, 425, 428, 429, 430, 433, 436, 437,
+    438, 439, 440, 469, 470, 480, 481, 482, 483, 484, 485, 486, 487, 488, 489, 491, 493, 494, 500, 501, 502,
+    503, 504, 505, 513, 555, 580, 600, 603, 604, 606, 607, 608,
+];

@@ -1,0 +1,240 @@
+//! Hand-built facts for the tests of the exporters.
+
+use std::net::IpAddr;
+
+use crate::Stamp;
+use crate::event::*;
+use crate::rtp::payload::Codec;
+use crate::wire::Endpoint;
+
+pub(super) const START: Stamp = Stamp(1_795_258_486_000_000_000);
+
+pub(super) fn endpoint(ip: &str, port: u16) -> Endpoint {
+    Endpoint { ip: ip.parse::<IpAddr>().unwrap(), port }
+}
+
+/// An answered, unremarkable call.
+pub(super) fn call() -> Call {
+    Call {
+        call_id: "a84b4c76e66710@pc33.atlanta.com".into(),
+        call_ids: vec!["a84b4c76e66710@pc33.atlanta.com".into()],
+        from: "sip:alice@atlanta.com".into(),
+        to: "sip:bob@biloxi.com".into(),
+        source: endpoint("192.0.2.1", 5060),
+        destination: endpoint("192.0.2.4", 5060),
+        transport: SipTransport::Udp,
+        via: Via::Wire,
+        state: CallState::Ended,
+        result: Some(CallResult::Answered),
+        status: Some(200),
+        end_reason: Some(EndReason::Bye),
+        start: START,
+        end: Some(START.plus_seconds(70)),
+        challenged: false,
+        post_dial_delay: Some(1.503),
+        setup: Some(6.25),
+        ring: Some(4.747),
+        disconnect: Some(0.02),
+        duration: Some(63.5),
+        first_response: Some(0.012),
+        auth: None,
+        session_request_failed: None,
+        forked: false,
+        early_media: false,
+        transferred: false,
+        tenant: None,
+        route: None,
+        codec: Some(Codec::Pcmu),
+        hops: 1,
+        retransmissions: 0,
+        one_way: None,
+        dead_air: Some(false),
+        mos: Some(4.12),
+        streams: vec!["s1".into(), "s2".into()],
+        traceparent: None,
+        why: Why::new(),
+    }
+}
+
+/// A call that never was answered.
+pub(super) fn failed_call(result: CallResult, status: Option<u16>) -> Call {
+    Call {
+        result: Some(result),
+        status,
+        end_reason: None,
+        setup: None,
+        ring: None,
+        disconnect: None,
+        duration: None,
+        codec: None,
+        mos: None,
+        session_request_failed: Some(0.4),
+        post_dial_delay: None,
+        dead_air: None,
+        streams: vec![],
+        ..call()
+    }
+}
+
+pub(super) fn registration() -> Registration {
+    Registration {
+        call_id: "reg1@atlanta.com".into(),
+        aor: "sip:alice@atlanta.com".into(),
+        source: endpoint("192.0.2.1", 5060),
+        destination: endpoint("192.0.2.4", 5060),
+        transport: SipTransport::Udp,
+        via: Via::Wire,
+        result: Some(RegistrationResult::Success),
+        status: Some(200),
+        start: START,
+        delay: Some(0.08),
+        expires: Some(3600),
+        challenged: true,
+    }
+}
+
+/// The caller's voice, 1.5 % lost.
+pub(super) fn stream() -> Stream {
+    Stream {
+        id: "s1".into(),
+        ssrc: "0x1a2b3c4d".into(),
+        source: endpoint("192.0.2.1", 49_170),
+        destination: endpoint("192.0.2.4", 3_456),
+        call_id: Some(call().call_id),
+        direction: Some(Direction::ToCallee),
+        origin: Origin::Sdp,
+        payload_types: vec![0, 101],
+        codec: Codec::Pcmu,
+        codec_source: CodecSource::Sdp,
+        clock_rate: Some(8000),
+        ptime: Some(0.02),
+        first: START,
+        last: START.plus_seconds(63),
+        packets: 3_128,
+        bytes: 625_600,
+        expected: 3_175,
+        lost: 47,
+        duplicates: 1,
+        capture_duplicates: 0,
+        reordered: 2,
+        rejected: 0,
+        restarts: 0,
+        loss_ratio: Some(47.0 / 3_175.0),
+        burst_ratio: Some(1.25),
+        longest_loss: 3,
+        loss_pattern: Some(LossPattern::Random),
+        burst_gap: Some(BurstGap {
+            bursts: 2,
+            burst_density: 0.25,
+            gap_density: 0.01,
+            burst_duration: 0.24,
+            gap_duration: 12.5,
+        }),
+        jitter: Some(Jitter { last: 0.0021, mean: 0.0019, max: 0.0153 }),
+        pdv_p95: Some(0.006),
+        clock_skew_ppm: Some(-15.09),
+        discarded: Some(Discarded { fixed50: 1, fixed200: 0, adaptive: 4 }),
+        mos: Some(Mos { lq: 4.12, cq: Some(4.1), min_window: Some(3.4) }),
+        r_factor: Some(82.6),
+        band: Some(Band::Nb),
+        estimate: false,
+        out_of_range: false,
+        plc: "assumed",
+        delay_source: Some("rtcp"),
+        srtp: false,
+        dtmf: vec!["5".into()],
+        dtx_gaps: 0,
+        silence_ratio: Some(0.0),
+        discontinuities: 0,
+        rate_changes: 0,
+        stalls: 1,
+        ssrc_overlap: false,
+        tail_missing: false,
+        dead_air: Some(false),
+        dscp: 46,
+        hop: Some(Hop { of: "s1".into(), place: 0 }),
+        early: false,
+        rtcp: Some(Rtcp {
+            rtt: Some(0.105),
+            rtt_sender: Some(0.03),
+            rtt_receiver: Some(0.075),
+            reported_loss_ratio: Some(0.016),
+            reported_jitter: Some(0.003),
+            upstream_loss_ratio: Some(0.0),
+            downstream_loss_ratio: Some(0.001),
+            xr_mos_lq: Some(4.0),
+            xr_mos_cq: Some(3.9),
+            reports: 12,
+        }),
+        windows: 6,
+        why: Why::new(),
+    }
+}
+
+pub(super) fn report() -> Report {
+    Report {
+        kind: ReportKind::VqRtcpxr,
+        stamp: START.plus_seconds(70),
+        call_id: Some(call().call_id),
+        ssrc: Some("0x1a2b3c4d".into()),
+        mos_lq: Some(4.0),
+        mos_cq: Some(3.9),
+        loss_ratio: Some(0.01),
+        discard_ratio: Some(0.002),
+        rtt: Some(0.1),
+    }
+}
+
+pub(super) fn window() -> Window {
+    Window {
+        start: START,
+        codec: Codec::Pcmu,
+        direction: Some(Direction::ToCallee),
+        band: Band::Nb,
+        expected: 500,
+        lost: 7,
+        late: 1,
+        mos_lq: 4.1,
+        jitter: Some(0.002),
+        tainted: false,
+    }
+}
+
+pub(super) fn transfer() -> Transfer {
+    Transfer { call_id: call().call_id, attended: true, status: Some(200) }
+}
+
+pub(super) fn totals() -> Totals {
+    Totals {
+        packets: 6_512,
+        bytes: 1_302_400,
+        first: Some(START),
+        last: Some(START.plus_seconds(71)),
+        skipped: [("arp", 12), ("icmp", 3)].into(),
+        undecoded: 130,
+        busiest_undecoded: vec![("ESP".into(), 100), ("port 4500".into(), 30)],
+        fragments: 2,
+        duplicates: 1,
+        truncated: 4,
+        requests: [("INVITE".into(), 1), ("ACK".into(), 1), ("BYE".into(), 1), ("FROBNICATE".into(), 1)]
+            .into(),
+        responses: [(100, 1), (180, 1), (200, 2), (999, 1)].into(),
+        retransmissions: 1,
+        malformed: 1,
+        orphans: 1,
+        defects: [("bad_cseq", 1)].into(),
+        evicted: [("calls", 1)].into(),
+    }
+}
+
+/// Every kind of event at least once.
+pub(super) fn events() -> Vec<Event> {
+    vec![
+        Event::Window(window()),
+        Event::Report(report()),
+        Event::Stream(stream()),
+        Event::Call(call()),
+        Event::Registration(registration()),
+        Event::Transfer(transfer()),
+    ]
+}
