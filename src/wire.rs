@@ -1,7 +1,8 @@
 //! Frames to datagrams: link layers, tunnels, IPv4 and IPv6, reassembly (DESIGN 3).
 //!
 //! ```text
-//! Frame (link type, bytes) -> Decoder -> Packet (addresses, transport payload)
+//! Frame (link type, bytes) -> fast::slice  -> Datagram (plain Ethernet / IP / UDP)
+//!                          \-> Decoder     -> Packet (everything else: addresses, transport payload)
 //! ```
 
 use std::fmt;
@@ -10,6 +11,16 @@ use std::net::IpAddr;
 use serde::{Serialize, Serializer};
 
 use crate::Stamp;
+
+mod cursor;
+mod decoder;
+mod defrag;
+mod ether;
+pub mod fast;
+mod ip;
+mod tunnel;
+
+pub use decoder::{Counters, Decoder, Skip};
 
 /// One captured frame, borrowed from the source's buffer.
 #[derive(Clone, Copy, Debug)]
@@ -29,6 +40,35 @@ pub struct Frame<'a> {
 /// A LINKTYPE_ number (`pcap-linktype(7)`).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
 pub struct LinkType(pub u16);
+
+impl LinkType {
+    /// BSD loopback: address family in the byte order of the host.
+    pub const NULL: Self = Self(0);
+    /// Ethernet.
+    pub const ETHERNET: Self = Self(1);
+    /// PPP, with or without address and control fields.
+    pub const PPP: Self = Self(9);
+    /// Raw IP, as some systems write their DLT_RAW.
+    pub const DLT_RAW: Self = Self(12);
+    /// The same of OpenBSD.
+    pub const DLT_RAW_OPENBSD: Self = Self(14);
+    /// PPP in HDLC-like framing, or Cisco HDLC.
+    pub const PPP_HDLC: Self = Self(50);
+    /// PPPoE, from its header on.
+    pub const PPP_ETHER: Self = Self(51);
+    /// Raw IP, either version.
+    pub const RAW: Self = Self(101);
+    /// OpenBSD loopback: address family in network byte order.
+    pub const LOOP: Self = Self(108);
+    /// Linux cooked capture.
+    pub const LINUX_SLL: Self = Self(113);
+    /// Raw IPv4.
+    pub const IPV4: Self = Self(228);
+    /// Raw IPv6.
+    pub const IPV6: Self = Self(229);
+    /// Linux cooked capture, version 2.
+    pub const LINUX_SLL2: Self = Self(276);
+}
 
 /// An IP address and a port.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
@@ -76,7 +116,7 @@ pub enum Transport {
 }
 
 /// One packet above IP, after tunnels and reassembly.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Packet<'a> {
     /// Sender.
     pub source: Endpoint,
