@@ -1,7 +1,17 @@
 //! SIP messages, borrowed from the bytes they arrived in (RFC 3261). Lenient: what can be read is kept, what
 //! is wrong is named in [`Defects`].
 
+pub mod body;
+mod defect;
+mod header;
+pub mod recording;
+mod scan;
 pub mod sdp;
+pub mod typed;
+pub mod uri;
+
+pub use defect::{Defect, Defects};
+pub use scan::{looks_like, scan};
 
 /// One SIP message. Every slice points into the input; an absent header is an empty slice or `None`.
 #[derive(Clone, Copy, Debug)]
@@ -24,6 +34,9 @@ pub struct Message<'a> {
     pub contact: Address<'a>,
     /// `expires` parameter of the first Contact, seconds.
     pub contact_expires: Option<u32>,
+    /// Largest `expires` parameter of all Contacts, seconds; `None` unless each of them has one. With it, or
+    /// else with `expires`, 0 means that nothing stays registered (MEAS 5.8).
+    pub contact_expires_max: Option<u32>,
     /// The Contact header is `*`.
     pub contact_star: bool,
     /// Expires, seconds.
@@ -50,6 +63,8 @@ pub struct Message<'a> {
     pub event: &'a [u8],
     /// `traceparent` or `X-Traceparent`.
     pub traceparent: &'a [u8],
+    /// `tracestate` (MEAS 8.1).
+    pub tracestate: &'a [u8],
     /// User-Agent or Server.
     pub user_agent: &'a [u8],
     /// Content-Type, whole value.
@@ -138,11 +153,44 @@ pub struct Via<'a> {
     pub received: &'a [u8],
 }
 
-/// A set of [`Defect`]s.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Defects(pub u32);
+impl<'a> Message<'a> {
+    /// Values of every header called `name`, in any case, in the long or the compact form, in order. A value
+    /// with line folds still contains them.
+    pub fn header<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
+        let name = header::long_form(name.as_bytes());
+        // The block consists of whole lines, so its last byte is the one that ends them.
+        let eol = self.headers.last().copied().unwrap_or(b'\n');
+        let mut lines = scan::Lines { rest: self.headers, eol };
+        std::iter::from_fn(move || lines.next().ok())
+            .filter_map(scan::split_header)
+            .filter(move |(key, _)| header::long_form(key).eq_ignore_ascii_case(name))
+            .map(|(_, value)| value)
+    }
+}
 
-impl Method<'_> {
+impl<'a> Method<'a> {
+    /// The method as written; methods are case-sensitive (RFC 3261 7.1).
+    #[inline]
+    pub fn of(token: &'a [u8]) -> Self {
+        match token {
+            b"INVITE" => Self::Invite,
+            b"ACK" => Self::Ack,
+            b"BYE" => Self::Bye,
+            b"CANCEL" => Self::Cancel,
+            b"REGISTER" => Self::Register,
+            b"OPTIONS" => Self::Options,
+            b"PRACK" => Self::Prack,
+            b"UPDATE" => Self::Update,
+            b"INFO" => Self::Info,
+            b"SUBSCRIBE" => Self::Subscribe,
+            b"NOTIFY" => Self::Notify,
+            b"REFER" => Self::Refer,
+            b"MESSAGE" => Self::Message,
+            b"PUBLISH" => Self::Publish,
+            other => Self::Other(other),
+        }
+    }
+
     /// The name as it stands on the wire; extension methods are `OTHER`, so that the set is closed.
     pub fn name(self) -> &'static str {
         match self {

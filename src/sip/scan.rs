@@ -1,0 +1,733 @@
+//! The one-pass scanner: start line, header block, body limits (RFC 3261 7, 18.3, 20; MEAS 5.11).
+//!
+//! ```text
+//! [junk] start line -> ( name ":" value [fold]* )* -> empty line -> body
+//! ```
+//!
+//! A header is recognised by first letter and length of its name; those that no one asks for cost one line search.
+//! Nothing is copied. A header line whose line end was not captured is not used at all: a Call-ID cut by the
+//! snap length must never become a key.
+
+use memchr::{memchr, memchr2};
+
+use super::header::{self, List, Params, decimal, is_lws, number, split_where, trim, trim_start};
+use super::{Address, Defect, Defects, Message, Method, StartLine};
+
+/// Reads one message. `None` only when there is no SIP start line within the first bytes.
+#[must_use]
+pub fn scan(bytes: &[u8]) -> Option<Message<'_>> {
+    let (start, rest, eol, defects) = find_start(bytes)?;
+    let mut scanner =
+        Scanner { message: empty(start, rest, defects), seen: 0, contact_without_expires: false };
+    let mut lines = Lines { rest, eol };
+    let end = loop {
+        match lines.next() {
+            Ok(line) => {
+                if !scanner.line(line) {
+                    break End::Blank;
+                }
+            }
+            Err(end) => break end,
+        }
+    };
+    let message = &mut scanner.message;
+    message.headers = &rest[..rest.len() - lines.rest.len()];
+    if end == End::Blank {
+        message.body = lines.rest;
+    } else {
+        message.defects.insert(Defect::Truncated);
+    }
+    Some(scanner.finish())
+}
+
+/// Whether `bytes` begin with a SIP start line, line ends and spaces before it aside. Cheap enough for every
+/// datagram on every port, and strict enough for that: the whole first line must have the form of a request
+/// or status line of SIP.
+#[inline]
+#[must_use]
+pub fn looks_like(bytes: &[u8]) -> bool {
+    let rest = trim_start(bytes);
+    // The letters, digits and marks of a token (RFC 3261 25.1), by far not the first byte of RTP.
+    rest.first().is_some_and(|&b| is_token(b)) && start_line(rest).is_some()
+}
+
+/// Logical lines: folds stay in the line they continue (RFC 3261 7.3.1).
+#[derive(Clone, Debug)]
+pub(super) struct Lines<'a> {
+    pub(super) rest: &'a [u8],
+    pub(super) eol: u8,
+}
+
+/// Why there is no further line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    /// The empty line; `rest` is the body.
+    Blank,
+    /// The last line has no line end; it stays in `rest`.
+    Cut,
+}
+
+impl<'a> Lines<'a> {
+    #[inline]
+    pub(super) fn next(&mut self) -> Result<&'a [u8], End> {
+        let rest = self.rest;
+        match rest {
+            [b'\r', b'\n', body @ ..] => {
+                self.rest = body;
+                return Err(End::Blank);
+            }
+            [first, body @ ..] if *first == self.eol => {
+                self.rest = body;
+                return Err(End::Blank);
+            }
+            _ => {}
+        }
+        let mut len = 0;
+        loop {
+            len += memchr(self.eol, &rest[len..]).ok_or(End::Cut)? + 1;
+            if !matches!(rest.get(len), Some(b' ' | b'\t')) {
+                break;
+            }
+        }
+        let (line, rest) = rest.split_at(len);
+        self.rest = rest;
+        Ok(line)
+    }
+}
+
+/// Name and value of a header line, both trimmed; `None` without colon or name.
+#[inline]
+pub(super) fn split_header(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let colon = memchr(b':', line)?;
+    let name = trim(&line[..colon]);
+    (!name.is_empty()).then(|| (name, trim(&line[colon + 1..])))
+}
+
+/// The headers that fill a field of [`Message`].
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Field {
+    CallId,
+    CSeq,
+    From,
+    To,
+    Via,
+    Contact,
+    Expires,
+    SessionExpires,
+    RSeq,
+    Challenge,
+    Credentials,
+    ReferTo,
+    ReferredBy,
+    Replaces,
+    SessionId,
+    ChargingVector,
+    Event,
+    Traceparent,
+    Tracestate,
+    UserAgent,
+    ContentType,
+    ContentLength,
+}
+
+impl Field {
+    #[inline]
+    fn of(name: &[u8]) -> Option<Self> {
+        let (full, field): (&[u8], _) = match (name.first()? | 0x20, name.len()) {
+            (b'v', 1) => return Some(Self::Via),
+            (b'f', 1) => return Some(Self::From),
+            (b't', 1) => return Some(Self::To),
+            (b'i', 1) => return Some(Self::CallId),
+            (b'm', 1) => return Some(Self::Contact),
+            (b'l', 1) => return Some(Self::ContentLength),
+            (b'c', 1) => return Some(Self::ContentType),
+            (b'x', 1) => return Some(Self::SessionExpires),
+            (b'r', 1) => return Some(Self::ReferTo),
+            (b'b', 1) => return Some(Self::ReferredBy),
+            (b'o', 1) => return Some(Self::Event),
+            (b'v', 3) => (b"via", Self::Via),
+            (b'f', 4) => (b"from", Self::From),
+            (b't', 2) => (b"to", Self::To),
+            (b'c', 7) if name.len() == 7 && name.get(4) == Some(&b'-') => (b"call-id", Self::CallId),
+            (b'c', 4) => (b"cseq", Self::CSeq),
+            (b'c', 7) => (b"contact", Self::Contact),
+            (b'c', 12) => (b"content-type", Self::ContentType),
+            (b'c', 14) => (b"content-length", Self::ContentLength),
+            (b'e', 7) => (b"expires", Self::Expires),
+            (b'e', 5) => (b"event", Self::Event),
+            (b's', 15) => (b"session-expires", Self::SessionExpires),
+            (b's', 10) => (b"session-id", Self::SessionId),
+            (b's', 6) => (b"server", Self::UserAgent),
+            (b'u', 10) => (b"user-agent", Self::UserAgent),
+            (b'r', 4) => (b"rseq", Self::RSeq),
+            (b'r', 8) if name.get(5) == Some(&b'-') => (b"refer-to", Self::ReferTo),
+            (b'r', 8) => (b"replaces", Self::Replaces),
+            (b'r', 11) => (b"referred-by", Self::ReferredBy),
+            (b'w', 16) => (b"www-authenticate", Self::Challenge),
+            (b'p', 18) => (b"proxy-authenticate", Self::Challenge),
+            (b'a', 13) => (b"authorization", Self::Credentials),
+            (b'p', 19) => (b"proxy-authorization", Self::Credentials),
+            (b'p', 17) => (b"p-charging-vector", Self::ChargingVector),
+            (b't', 11) => (b"traceparent", Self::Traceparent),
+            (b'x', 13) => (b"x-traceparent", Self::Traceparent),
+            (b't', 10) => (b"tracestate", Self::Tracestate),
+            _ => return None,
+        };
+        name.eq_ignore_ascii_case(full).then_some(field)
+    }
+
+    /// Headers of which a message may carry several.
+    fn repeats(self) -> bool {
+        matches!(self, Self::Via | Self::Contact | Self::Challenge | Self::Credentials | Self::UserAgent)
+    }
+}
+
+struct Scanner<'a> {
+    message: Message<'a>,
+    /// Bit set of the [`Field`]s seen.
+    seen: u32,
+    contact_without_expires: bool,
+}
+
+impl<'a> Scanner<'a> {
+    /// Takes one header line; false when it is an empty line with stray CRs, which ends the block too.
+    #[inline]
+    fn line(&mut self, line: &'a [u8]) -> bool {
+        let Some((name, value)) = split_header(line) else {
+            if line.first() == Some(&b'\r') && trim(line).is_empty() {
+                return false;
+            }
+            self.message.defects.insert(Defect::HeaderLine);
+            return true;
+        };
+        let Some(field) = Field::of(name) else { return true };
+        let bit = 1 << field as u32;
+        if self.seen & bit != 0 && !field.repeats() {
+            self.message.defects.insert(Defect::Duplicate);
+            return true;
+        }
+        self.seen |= bit;
+        self.field(field, value);
+        true
+    }
+
+    #[inline]
+    fn field(&mut self, field: Field, value: &'a [u8]) {
+        let message = &mut self.message;
+        match field {
+            Field::CallId => message.call_id = value,
+            Field::CSeq => {
+                message.cseq = header::cseq(value);
+                if message.cseq.is_none() {
+                    message.defects.insert(Defect::Cseq);
+                }
+            }
+            Field::From => message.from = address(value, &mut message.defects).0,
+            Field::To => message.to = address(value, &mut message.defects).0,
+            Field::Via => self.via(value),
+            Field::Contact => self.contact(value),
+            Field::Expires => message.expires = checked_number(value, &mut message.defects),
+            Field::SessionExpires => message.session_expires = checked_number(value, &mut message.defects),
+            Field::RSeq => message.rseq = checked_number(value, &mut message.defects),
+            Field::Challenge => {
+                let (_scheme, params) = split_where(value, is_lws);
+                message.stale |= Params::new(params, b',')
+                    .find(b"stale")
+                    .is_some_and(|stale| stale.eq_ignore_ascii_case(b"true"));
+            }
+            Field::Credentials => message.authorized = true,
+            Field::ReferTo => message.refer_to = address(value, &mut message.defects).0.uri,
+            Field::ReferredBy => message.referred_by = address(value, &mut message.defects).0.uri,
+            Field::Replaces => message.replaces = value,
+            Field::SessionId => message.session_id = value,
+            Field::ChargingVector => {
+                message.icid = Params::new(value, b';').find(b"icid-value").unwrap_or_default();
+            }
+            Field::Event => message.event = trim(split_where(value, |b| b == b';').0),
+            Field::Traceparent => message.traceparent = value,
+            Field::Tracestate => message.tracestate = value,
+            Field::UserAgent => {
+                if message.user_agent.is_empty() {
+                    message.user_agent = value;
+                }
+            }
+            Field::ContentType => message.content_type = value,
+            Field::ContentLength => {
+                message.content_length = number(value);
+                if message.content_length.is_none() {
+                    message.defects.insert(Defect::ContentLength);
+                }
+            }
+        }
+    }
+
+    #[inline]
+    fn via(&mut self, value: &'a [u8]) {
+        for element in List::new(value) {
+            if element.is_empty() {
+                self.message.defects.insert(Defect::Via);
+                continue;
+            }
+            if self.message.via_count == 0 {
+                self.message.via = header::via(element);
+                if self.message.via.is_none_or(|via| via.transport.is_empty() || via.sent_by.is_empty()) {
+                    self.message.defects.insert(Defect::Via);
+                }
+            }
+            self.message.via_count = self.message.via_count.saturating_add(1);
+        }
+    }
+
+    #[inline]
+    fn contact(&mut self, value: &'a [u8]) {
+        if value == b"*" {
+            self.message.contact_star = true;
+            return;
+        }
+        for element in List::new(value) {
+            if element.is_empty() {
+                continue;
+            }
+            let defects = &mut self.message.defects;
+            let (address, params) = address(element, defects);
+            let expires = Params::new(params, b';').find(b"expires");
+            let expires = expires.and_then(|text| checked_number(text, defects));
+            if self.message.contact.uri.is_empty() {
+                self.message.contact = address;
+                self.message.contact_expires = expires;
+            }
+            self.contact_without_expires |= expires.is_none();
+            self.message.contact_expires_max = self.message.contact_expires_max.max(expires);
+        }
+    }
+
+    #[inline]
+    fn finish(self) -> Message<'a> {
+        let mut message = self.message;
+        let defects = &mut message.defects;
+        for (missing, defect) in [
+            (message.call_id.is_empty(), Defect::MissingCallId),
+            (self.seen & 1 << Field::CSeq as u32 == 0, Defect::MissingCseq),
+            (self.seen & 1 << Field::From as u32 == 0, Defect::MissingFrom),
+            (self.seen & 1 << Field::To as u32 == 0, Defect::MissingTo),
+            (message.via_count == 0, Defect::MissingVia),
+        ] {
+            if missing {
+                defects.insert(defect);
+            }
+        }
+        if let (StartLine::Request { method, .. }, Some(cseq)) = (message.start, message.cseq)
+            && method != cseq.method
+        {
+            defects.insert(Defect::CseqMethod);
+        }
+        if let Some(length) = message.content_length {
+            match message.body.split_at_checked(length as usize) {
+                Some((body, surplus)) => {
+                    message.body = body;
+                    // Keep-alive line ends behind a message are no part of anything.
+                    if !trim_start(surplus).is_empty() {
+                        defects.insert(Defect::Surplus);
+                    }
+                }
+                None => defects.insert(Defect::ShortBody),
+            }
+        }
+        if self.contact_without_expires {
+            message.contact_expires_max = None;
+        }
+        message
+    }
+}
+
+#[inline]
+fn address<'a>(value: &'a [u8], defects: &mut Defects) -> (Address<'a>, &'a [u8]) {
+    let (address, params, sound) = header::address(value);
+    if !sound {
+        defects.insert(Defect::Address);
+    }
+    (address, params)
+}
+
+fn checked_number(value: &[u8], defects: &mut Defects) -> Option<u32> {
+    let number = number(value);
+    if number.is_none() {
+        defects.insert(Defect::Number);
+    }
+    number
+}
+
+fn empty<'a>(start: StartLine<'a>, headers: &'a [u8], defects: Defects) -> Message<'a> {
+    Message {
+        start,
+        call_id: b"",
+        cseq: None,
+        from: Address::default(),
+        to: Address::default(),
+        via: None,
+        via_count: 0,
+        contact: Address::default(),
+        contact_expires: None,
+        contact_expires_max: None,
+        contact_star: false,
+        expires: None,
+        session_expires: None,
+        rseq: None,
+        stale: false,
+        authorized: false,
+        refer_to: b"",
+        referred_by: b"",
+        replaces: b"",
+        session_id: b"",
+        icid: b"",
+        event: b"",
+        traceparent: b"",
+        tracestate: b"",
+        user_agent: b"",
+        content_type: b"",
+        content_length: None,
+        body: b"",
+        headers,
+        defects,
+    }
+}
+
+type Start<'a> = (StartLine<'a>, &'a [u8], u8, Defects);
+
+/// The start line, what follows it, the byte that ends its line. Behind junk it is looked for only where a
+/// line begins or text follows binary bytes, never inside printable text.
+fn find_start(bytes: &[u8]) -> Option<Start<'_>> {
+    start_line(trim_start(bytes)).or_else(|| {
+        let window = &bytes[..bytes.len().min(JUNK_MAX)];
+        let begins = |&at: &usize| !matches!(window[at], b' '..=b'~');
+        let (start, rest, eol, mut defects) = (0..window.len())
+            .filter(begins)
+            .filter_map(|at| start_line(&bytes[at + 1..]))
+            .find(has_scheme)?;
+        defects.insert(Defect::LeadingJunk);
+        Some((start, rest, eol, defects))
+    })
+}
+
+/// Whether it is a response, or a request to a URI with a scheme: a header line may end in `SIP/2.0` too.
+fn has_scheme((start, ..): &Start<'_>) -> bool {
+    let StartLine::Request { uri, .. } = start else { return true };
+    let (scheme, rest) = split_where(uri, |b| !is_token(b));
+    !scheme.is_empty() && rest.first() == Some(&b':')
+}
+
+/// Reads a start line at the very beginning. One that was cut counts only when its form proves that method, URI
+/// or status are complete.
+fn start_line(bytes: &[u8]) -> Option<Start<'_>> {
+    let (token, after) = split_where(&bytes[..bytes.len().min(METHOD_MAX + 1)], |b| !is_token(b));
+    if token.is_empty() || !matches!(after.first(), Some(b' ' | b'\t' | b'/')) {
+        return None;
+    }
+    let mut defects = Defects::default();
+    let (line, rest, eol) = match memchr2(b'\r', b'\n', &bytes[..bytes.len().min(START_LINE_MAX)]) {
+        Some(at) => match bytes.split_at(at) {
+            (line, [b'\r', b'\n', rest @ ..] | [b'\r', b'\r', b'\n', rest @ ..]) => (line, rest, b'\n'),
+            // A packet that ends between CR and LF.
+            (line, [b'\r']) => (line, &b""[..], b'\n'),
+            (line, rest) => {
+                defects.insert(Defect::LineEnd);
+                (line, &rest[1..], rest[0])
+            }
+        },
+        None if bytes.len() <= START_LINE_MAX => (bytes, &bytes[bytes.len()..], b'\n'),
+        None => return None,
+    };
+    let start = if after.first() == Some(&b'/') {
+        status_line(line, line.len() == bytes.len(), &mut defects)?
+    } else {
+        request_line(token, line, &mut defects)?
+    };
+    Some((start, rest, eol, defects))
+}
+
+/// `SIP/2.0 180 Ringing`
+fn status_line<'a>(line: &'a [u8], cut: bool, defects: &mut Defects) -> Option<StartLine<'a>> {
+    let rest = version(line, defects)?;
+    let (space, rest) = split_where(rest, |b| !is_lws(b));
+    let (digits, reason) = split_where(rest, |b| !b.is_ascii_digit());
+    let ended = reason.first().map_or(!cut, |&b| is_lws(b));
+    if space.is_empty() || digits.is_empty() || !ended {
+        return None;
+    }
+    if space != b" " {
+        defects.insert(Defect::StartLine);
+    }
+    let status = decimal(digits).and_then(|code| u16::try_from(code).ok()).unwrap_or(u16::MAX);
+    if !(100..=699).contains(&status) {
+        defects.insert(Defect::Status);
+    }
+    Some(StartLine::Response { status, reason: trim(reason) })
+}
+
+/// `INVITE sip:bob@example.com SIP/2.0`
+fn request_line<'a>(method: &'a [u8], line: &'a [u8], defects: &mut Defects) -> Option<StartLine<'a>> {
+    let trimmed = trim(line);
+    let last = trimmed.iter().rposition(|&b| is_lws(b))?;
+    if !version(&trimmed[last + 1..], defects)?.is_empty() {
+        return None;
+    }
+    let uri = trim(trimmed.get(method.len()..last)?);
+    if uri.is_empty() {
+        return None;
+    }
+    if line.len() != trimmed.len() || method.len() + uri.len() + 1 != last {
+        defects.insert(Defect::StartLine);
+    }
+    let bare = if let [b'<', bare @ .., b'>'] = uri { trim(bare) } else { uri };
+    if bare.len() != uri.len() || bare.iter().any(|&b| is_lws(b)) {
+        defects.insert(Defect::RequestUri);
+    }
+    Some(StartLine::Request { method: Method::of(method), uri: bare })
+}
+
+/// Takes `SIP/2.0` off the front, in any case (RFC 3261 7.1); another version is kept and marked.
+fn version<'a>(bytes: &'a [u8], defects: &mut Defects) -> Option<&'a [u8]> {
+    let (name, rest) = bytes.split_at_checked(4)?;
+    let [major, b'.', minor, rest @ ..] = rest else { return None };
+    if !name.eq_ignore_ascii_case(b"SIP/") || !major.is_ascii_digit() || !minor.is_ascii_digit() {
+        return None;
+    }
+    if (*major, *minor) != (b'2', b'0') {
+        defects.insert(Defect::Version);
+    }
+    Some(rest)
+}
+
+/// RFC 3261 25.1 token.
+#[inline]
+fn is_token(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-.!%*_+`'~".contains(&byte)
+}
+
+/// Junk before the start line that is looked through, in bytes.
+const JUNK_MAX: usize = 128;
+
+/// Longest method, in bytes.
+const METHOD_MAX: usize = 64;
+
+/// Longest start line, in bytes.
+const START_LINE_MAX: usize = 8192;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sip::{CSeq, Via};
+
+    const INVITE: &str = "INVITE sip:bob@biloxi.example.com SIP/2.0\r\n\
+        Via: SIP/2.0/UDP pc33.atlanta.example.com:5066;branch=z9hG4bK776asdhds;received=192.0.2.1\r\n\
+        Via: SIP/2.0/TCP p1.example.com;branch=z9hG4bK2, SIP/2.0/UDP p2.example.com;branch=z9hG4bK3\r\n\
+        Max-Forwards: 70\r\n\
+        To: Bob <sip:bob@biloxi.example.com>\r\n\
+        From: \"Alice\" <sip:alice@atlanta.example.com>;tag=1928301774\r\n\
+        Call-ID: a84b4c76e66710@pc33.atlanta.example.com\r\n\
+        CSeq: 314159 INVITE\r\n\
+        Contact: <sip:alice@pc33.atlanta.example.com>;expires=60\r\n\
+        Session-Expires: 1800;refresher=uac\r\n\
+        X-CID: 42\r\n\
+        Content-Type: application/sdp\r\n\
+        Content-Length: 4\r\n\
+        \r\n\
+        v=0\n";
+
+    fn of(text: &str) -> Message<'_> {
+        scan(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn a_plain_invite_is_read_whole() {
+        let message = of(INVITE);
+        assert!(message.defects.is_empty(), "{:?}", message.defects);
+        assert_eq!(
+            message.start,
+            StartLine::Request { method: Method::Invite, uri: b"sip:bob@biloxi.example.com" }
+        );
+        assert_eq!(message.call_id, b"a84b4c76e66710@pc33.atlanta.example.com");
+        assert_eq!(message.cseq, Some(CSeq { number: 314_159, method: Method::Invite }));
+        assert_eq!(message.from.tag, b"1928301774");
+        assert_eq!(message.from.display, b"Alice");
+        assert_eq!((message.to.uri, message.to.tag), (&b"sip:bob@biloxi.example.com"[..], &b""[..]));
+        let via = Via {
+            transport: b"UDP",
+            sent_by: b"pc33.atlanta.example.com:5066",
+            branch: b"z9hG4bK776asdhds",
+            received: b"192.0.2.1",
+        };
+        assert_eq!((message.via, message.via_count), (Some(via), 3));
+        assert_eq!((message.contact_expires, message.session_expires), (Some(60), Some(1800)));
+        assert_eq!((message.content_length, message.body), (Some(4), &b"v=0\n"[..]));
+        assert_eq!(message.content_type, b"application/sdp");
+        assert_eq!(message.header("x-cid").collect::<Vec<_>>(), [b"42"]);
+        assert_eq!(message.header("v").count(), 2);
+    }
+
+    /// A one-header change of the plain INVITE must leave the rest as it was.
+    #[test]
+    fn mutations_change_one_thing_only() {
+        let cases: [(&str, &str, &[Defect]); 16] = [
+            ("Call-ID:", "i:", &[]),
+            ("From:", "f:", &[]),
+            ("To:", "t:", &[]),
+            ("Via:", "v:", &[]),
+            ("Content-Length:", "l:", &[]),
+            ("Call-ID:", "Call-ID  \t:", &[]),
+            ("Call-ID: ", "CALL-id:\r\n ", &[]),
+            (";tag=1928301774", "\r\n ;tag\r\n\t=1928301774", &[]),
+            ("\r\n", "\n", &[Defect::LineEnd]),
+            ("\r\n", "\r", &[Defect::LineEnd]),
+            ("INVITE sip:bob", "\r\n\r\nINVITE sip:bob", &[]),
+            ("INVITE sip:bob", "junk\0INVITE sip:bob", &[Defect::LeadingJunk]),
+            ("INVITE sip:bob", "HELLO WORLD\r\nINVITE sip:bob", &[Defect::LeadingJunk]),
+            ("Max-Forwards: 70", "no colon here", &[Defect::HeaderLine]),
+            ("X-CID: 42", "Call-ID: other", &[Defect::Duplicate]),
+            ("Expires: 1800", "Expires: soon", &[Defect::Number]),
+        ];
+        let plain = of(INVITE);
+        for (from, to, defects) in cases {
+            let text = INVITE.replace(from, to);
+            let message = of(&text);
+            assert_eq!(message.defects, defects.iter().copied().collect(), "{to:?}");
+            assert_eq!(message.start, plain.start, "{to:?}");
+            assert_eq!(message.call_id, plain.call_id, "{to:?}");
+            assert_eq!(message.cseq, plain.cseq, "{to:?}");
+            assert_eq!((message.from.tag, message.to.uri), (plain.from.tag, plain.to.uri), "{to:?}");
+            assert_eq!((message.via, message.via_count), (plain.via, plain.via_count), "{to:?}");
+            assert_eq!(message.content_length, plain.content_length, "{to:?}");
+            assert!(message.body.starts_with(b"v=0"), "{to:?}");
+        }
+    }
+
+    #[test]
+    fn a_latin_1_name_a_tel_uri_and_an_unknown_method_are_kept() {
+        let bytes: Vec<u8> = INVITE
+            .replace("INVITE", "GREET")
+            .replace("sip:bob@biloxi.example.com SIP", "tel:+4930123 SIP")
+            .replace("Alice", "J@rg")
+            .bytes()
+            .map(|b| if b == b'@' { 0xf6 } else { b })
+            .collect();
+        let message = scan(&bytes).unwrap();
+        assert_eq!(
+            message.start,
+            StartLine::Request { method: Method::Other(b"GREET"), uri: b"tel:+4930123" }
+        );
+        assert_eq!(message.from.display, b"J\xf6rg");
+        assert_eq!(message.from.tag, b"1928301774");
+    }
+
+    #[test]
+    fn status_lines_with_and_without_reason_and_range() {
+        let status =
+            |line: &'static str| scan(line.as_bytes()).map(|m| (m.start, m.defects.contains(Defect::Status)));
+        let response = |status, reason| StartLine::Response { status, reason };
+        assert_eq!(status("SIP/2.0 180 Ringing\r\n"), Some((response(180, b"Ringing"), false)));
+        assert_eq!(status("SIP/2.0 100 \r\n"), Some((response(100, b""), false)));
+        assert_eq!(status("SIP/2.0 499\r\n"), Some((response(499, b""), false)));
+        assert_eq!(status("sip/2.0 700 x\r\n"), Some((response(700, b"x"), true)));
+        assert_eq!(status("SIP/2.0 4294967301 x\r\n"), Some((response(u16::MAX, b"x"), true)));
+        assert_eq!(status("SIP/2.0 20"), None);
+        assert_eq!(status("SIP/2.0 OK\r\n"), None);
+    }
+
+    #[test]
+    fn body_is_limited_by_content_length() {
+        let with = |length: &str| {
+            let text = INVITE.replace("Content-Length: 4", &format!("Content-Length: {length}"));
+            let message = scan(text.as_bytes()).unwrap();
+            (message.body.len(), message.content_length, message.defects)
+        };
+        let set = |defect| [defect].into_iter().collect();
+        assert_eq!(with("2"), (2, Some(2), set(Defect::Surplus)));
+        assert_eq!(with("9"), (4, Some(9), set(Defect::ShortBody)));
+        assert_eq!(with("-4"), (4, None, set(Defect::ContentLength)));
+        assert_eq!(with("4294967296"), (4, None, set(Defect::ContentLength)));
+        assert_eq!(with("four"), (4, None, set(Defect::ContentLength)));
+    }
+
+    #[test]
+    fn rare_headers_fill_their_fields() {
+        let message = of("SIP/2.0 401 Unauthorized\r\n\
+            WWW-Authenticate: Digest realm=\"stale=false, x\", Stale=\"TRUE\", nonce=\"n\"\r\n\
+            Proxy-Authorization: Digest username=\"a\"\r\n\
+            P-Charging-Vector: icid-value=\"ab;c\";icid-generated-at=192.0.2.1\r\n\
+            Refer-To: <sip:c@d?Replaces=1%3Bto-tag%3D2>\r\nb: sip:e@f;x=1\r\no: refer ;id=93\r\n\
+            Replaces: 98@h;to-tag=1;from-tag=2\r\nRSeq: 988789\r\nSession-ID: ab;remote=cd\r\n\
+            X-Traceparent: 00-1-2-3\r\ntracestate: k=v\r\nServer: srv/1\r\nUser-Agent: ua/1\r\nExpires: 0\r\n\
+            Contact: <sip:a@b>;expires=0, <sip:c@d>;q=1;expires=600\r\nm: <sip:e@f>;expires=30\r\n\r\n");
+        assert!(message.stale && message.authorized);
+        assert_eq!(message.icid, b"ab;c");
+        assert_eq!(message.refer_to, b"sip:c@d?Replaces=1%3Bto-tag%3D2");
+        assert_eq!(message.referred_by, b"sip:e@f");
+        assert_eq!(message.event, b"refer");
+        assert_eq!(message.replaces, b"98@h;to-tag=1;from-tag=2");
+        assert_eq!((message.rseq, message.expires), (Some(988_789), Some(0)));
+        assert_eq!(message.session_id, b"ab;remote=cd");
+        assert_eq!((message.traceparent, message.tracestate), (&b"00-1-2-3"[..], &b"k=v"[..]));
+        assert_eq!(message.user_agent, b"srv/1");
+        assert_eq!(message.contact.uri, b"sip:a@b");
+        assert_eq!((message.contact_expires, message.contact_expires_max), (Some(0), Some(600)));
+        let star = of("REGISTER sip:a SIP/2.0\r\nContact: *\r\nExpires: 0\r\n\r\n");
+        assert!(star.contact_star && star.contact.uri.is_empty());
+        let part = of("REGISTER sip:a SIP/2.0\r\nContact: <sip:a@b>;expires=0,<sip:c@d>\r\n\r\n");
+        assert_eq!((part.contact_expires, part.contact_expires_max), (Some(0), None));
+    }
+
+    /// For every length n: each id of the first n bytes is that of the whole message, or empty.
+    #[test]
+    fn a_message_cut_anywhere_has_whole_ids_or_none() {
+        for text in [INVITE.to_owned(), INVITE.replace(": ", ":\r\n "), INVITE.replace("\r\n", "\n")] {
+            let whole = of(&text);
+            for n in 0..text.len() {
+                let Some(part) = scan(&text.as_bytes()[..n]) else { continue };
+                assert_eq!(part.start, whole.start);
+                for (got, full) in [
+                    (part.call_id, whole.call_id),
+                    (part.from.tag, whole.from.tag),
+                    (part.from.uri, whole.from.uri),
+                    (part.to.uri, whole.to.uri),
+                    (part.contact.uri, whole.contact.uri),
+                    (part.content_type, whole.content_type),
+                ] {
+                    assert!(got.is_empty() || got == full, "at {n}: {got:?}");
+                }
+                assert!(part.cseq.is_none() || part.cseq == whole.cseq, "at {n}");
+                assert!(part.via.is_none() || part.via == whole.via, "at {n}");
+                assert!(part.content_length.is_none() || part.content_length == whole.content_length);
+                assert!(!part.defects.is_empty(), "at {n}");
+            }
+        }
+    }
+
+    #[test]
+    fn other_protocols_do_not_look_like_sip() {
+        for text in [
+            "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
+            "HTTP/1.1 200 OK\r\n\r\n",
+            "RTSP/1.0 200 OK\r\nCSeq: 1\r\n\r\n",
+            "DESCRIBE rtsp://a/b RTSP/1.0\r\nCSeq: 2\r\n\r\n",
+            "MSRP a786hjs2 SEND\r\nTo-Path: msrp://b\r\n",
+            "NOTIFY * HTTP/1.1\r\nHOST: 239.255.255.250:1900\r\n\r\n",
+            "220 mail SIP/2.0 ready\r\n",
+            "<34>Oct 11 22:14:15 host app: SIP/2.0 200 OK\r\n",
+            "SIP/2.0/UDP 192.0.2.1\r\n",
+            "USER anonymous\r\n",
+            "INVITE sip:alan@jasomi.com\r\nTO : x SIP/2.0\r\n",
+            " SIP/2.0\r\n",
+            "INVITE SIP/2.0\r\n",
+            "",
+            "\r\n\r\n",
+            "\0\0\0\0",
+        ] {
+            assert!(!looks_like(text.as_bytes()), "{text:?}");
+            assert!(scan(text.as_bytes()).is_none(), "{text:?}");
+        }
+        assert!(looks_like(INVITE.as_bytes()));
+        assert!(looks_like(b"\r\n\r\nSIP/2.0 200 OK\r\n"));
+        assert!(looks_like(b"OPTIONS sip:a SIP/2.0"));
+        assert!(!looks_like(&[0x80, 0, 0, 1, 0, 0, 0, 0, 1, 2, 3, 4]));
+    }
+}
