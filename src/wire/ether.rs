@@ -125,27 +125,29 @@ pub(super) fn pppoe<'a>(at: &mut Cursor<'a>) -> Result<Step<'a>, Skip> {
 pub(super) fn mpls<'a>(at: &mut Cursor<'a>) -> Result<Step<'a>, Skip> {
     while at.take::<4>()?[2] & BOTTOM_OF_STACK == 0 {}
     let first = *at.bytes.first().ok_or(Skip::Truncated)?;
-    match first >> 4 {
-        4 if first & 0x0f >= 5 => return Ok(Layer::Ip.into()),
-        6 => return Ok(Layer::Ip.into()),
-        1 => return Err(Skip::NotIp),
-        _ => {}
+    if first >> 4 == 6 || (first >> 4 == 4 && first & 0x0f >= 5) {
+        return Ok(Layer::Ip.into());
     }
-    let ether_type_at = |offset: usize| {
-        let kind = at.bytes.get(offset..).and_then(<[u8]>::first_chunk::<2>).ok_or(Skip::Truncated)?;
-        Ok(matches!(
-            u16::from_be_bytes(*kind),
-            IPV4 | IPV6 | MPLS | MPLS_MULTICAST | 0x0806 | 0x8100 | 0x88a8 | 0x9100 | 0x8863 | 0x8864
-        ))
-    };
-    if ether_type_at(12)? {
+    if looks_like_ethernet(at.bytes)? {
         return Ok(Layer::Ethernet.into());
     }
-    if first >> 4 == 0 && ether_type_at(CONTROL_WORD + 12)? {
+    if first >> 4 == 0 && looks_like_ethernet(at.bytes.get(CONTROL_WORD..).unwrap_or_default())? {
         at.skip(CONTROL_WORD)?;
         return Ok(Layer::Ethernet.into());
     }
     Err(Skip::NotIp)
+}
+
+/// Whether an EtherType that can lead to IP (or is ARP), or a SNAP header stands in its place.
+fn looks_like_ethernet(bytes: &[u8]) -> Result<bool, Skip> {
+    let (header, rest) = bytes.split_first_chunk::<14>().ok_or(Skip::Truncated)?;
+    Ok(match u16::from_be_bytes([header[12], header[13]]) {
+        ..0x0600 => rest.starts_with(&[0xaa, 0xaa, 3]),
+        kind => matches!(
+            kind,
+            IPV4 | IPV6 | MPLS | MPLS_MULTICAST | 0x0806 | 0x8100 | 0x88a8 | 0x9100 | 0x8863 | 0x8864
+        ),
+    })
 }
 
 pub(super) const IPV4: u16 = 0x0800;
