@@ -356,6 +356,69 @@ pub struct Stream {
     pub why: Why,
 }
 
+impl Stream {
+    /// A stream of which nothing was measured.
+    pub fn blank(source: Endpoint, destination: Endpoint) -> Self {
+        Self {
+            id: String::new(),
+            ssrc: String::new(),
+            source,
+            destination,
+            call_id: None,
+            direction: None,
+            origin: Origin::Heuristic,
+            payload_types: Vec::new(),
+            codec: Codec::Unknown,
+            codec_source: CodecSource::Unknown,
+            clock_rate: None,
+            ptime: None,
+            first: Stamp(0),
+            last: Stamp(0),
+            packets: 0,
+            bytes: 0,
+            expected: 0,
+            lost: 0,
+            duplicates: 0,
+            capture_duplicates: 0,
+            reordered: 0,
+            rejected: 0,
+            restarts: 0,
+            loss_ratio: None,
+            burst_ratio: None,
+            longest_loss: 0,
+            loss_pattern: None,
+            burst_gap: None,
+            jitter: None,
+            pdv_p95: None,
+            clock_skew_ppm: None,
+            discarded: None,
+            mos: None,
+            r_factor: None,
+            band: None,
+            estimate: false,
+            out_of_range: false,
+            plc: "assumed",
+            delay_source: None,
+            srtp: false,
+            dtmf: Vec::new(),
+            dtx_gaps: 0,
+            silence_ratio: None,
+            discontinuities: 0,
+            rate_changes: 0,
+            stalls: 0,
+            ssrc_overlap: false,
+            tail_missing: false,
+            dead_air: None,
+            dscp: 0,
+            hop: None,
+            early: false,
+            rtcp: None,
+            windows: 0,
+            why: Why::new(),
+        }
+    }
+}
+
 /// Where in the path of the same media a stream was seen (MEAS 1.11.4).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Hop {

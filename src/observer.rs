@@ -78,24 +78,29 @@ impl Observer {
     /// Takes frames in capture order.
     pub fn packets(&mut self, frames: &[Frame<'_>], sink: &mut impl Sink) {
         for frames in frames.chunks(AHEAD) {
-            let mut sliced = [None; AHEAD];
+            let mut sliced = [const { None }; AHEAD];
             for (frame, slot) in frames.iter().zip(&mut sliced) {
                 if frame.link == ETHERNET
                     && let Some(datagram) = fast::slice(frame.bytes)
                 {
-                    // Looking the stream up ahead of time draws its state into the cache while the other
-                    // frames of the batch are sliced; the look-up that counts comes below, in order.
-                    let known = media_flow(&datagram).and_then(|flow| self.desk.media.find(&flow));
-                    *slot = Some((datagram, known.is_some()));
+                    // Finding the stream draws its state into the cache while the other frames are sliced.
+                    let media = media_flow(&datagram).map(|flow| {
+                        let found = self.desk.media.find(&flow);
+                        (flow, found)
+                    });
+                    *slot = Some((datagram, media));
                 }
             }
-            for (frame, slot) in frames.iter().zip(&sliced) {
+            for (frame, slot) in frames.iter().zip(sliced) {
                 self.capture.count(frame);
                 if frame.stamp >= self.next_tick {
                     self.tick(frame.stamp, sink);
                 }
                 match slot {
-                    Some((datagram, _)) => self.datagram(frame, datagram, sink),
+                    Some((datagram, Some((flow, found)))) => self.media(frame, &datagram, flow, found, sink),
+                    Some((datagram, None)) => {
+                        self.desk.udp(frame.stamp, &datagram.packet(frame.interface), sink);
+                    }
                     None => self.rare_shape(frame, sink),
                 }
             }
@@ -137,17 +142,21 @@ impl Observer {
     }
 
     #[inline]
-    fn datagram(&mut self, frame: &Frame<'_>, datagram: &Datagram<'_>, sink: &mut impl Sink) {
-        if let Some(flow) = media_flow(datagram)
-            && let Some(header) = Header::read(datagram.payload, datagram.cut)
-        {
-            let packet = rtp_packet(frame, datagram, &header);
-            match self.desk.media.find(&flow) {
-                Some(index) => self.desk.media.push(index, &packet, sink),
-                None => self.desk.media.unknown(flow, &header, &packet, datagram.dscp, sink),
-            }
-        } else {
-            self.desk.udp(frame.stamp, &datagram.packet(frame.interface), sink);
+    fn media(
+        &mut self,
+        frame: &Frame<'_>,
+        datagram: &Datagram<'_>,
+        flow: Flow,
+        found: Option<u32>,
+        sink: &mut impl Sink,
+    ) {
+        let Some(header) = Header::read(datagram.payload, datagram.cut) else { return };
+        let packet = rtp_packet(frame, datagram, &header);
+        let media = &mut self.desk.media;
+        // What was found ahead of time may have ended since, or begun.
+        match found.filter(|&index| media.is(index, &flow)).or_else(|| media.find(&flow)) {
+            Some(index) => media.push(index, &packet, sink),
+            None => media.unknown(flow, &header, &packet, datagram.dscp, sink),
         }
     }
 

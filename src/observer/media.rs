@@ -13,16 +13,20 @@ use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashTable};
 
 use super::flow::Flow;
+use super::hearing::{Hearing, Visibility};
 use super::slab::Slab;
 use crate::Stamp;
 use crate::call::{CallKey, Side};
-use crate::event::{self, CodecSource, Direction, Event, Missing, Origin, Sink};
+use crate::event::{self, CodecSource, Direction, Event, Missing, Origin, Report, Sink};
 use crate::limits::Limits;
 use crate::quality::codec::Table;
-use crate::quality::Conditions;
 use crate::rtp::header::Header;
 use crate::rtp::payload::{Class, Codec, Format};
 use crate::rtp::probation::Probation;
+use crate::rtp::report::Reported;
+use crate::rtp::round_trip::RoundTrips;
+use crate::rtp::summary::Context;
+use crate::rtp::xr::{Concealment, VoipMetrics};
 use crate::rtp::stream::{Closed, Formats, IDLE_NANOS, Packet, Stream};
 use crate::sip::sdp;
 use crate::wire::Endpoint;
@@ -40,10 +44,11 @@ pub(crate) struct Media {
     /// By call index.
     calls: Vec<Option<CallMedia>>,
     closing: VecDeque<(Stamp, CallKey)>,
-    probation: Probation,
-    /// Subnet pairs on which media was seen lately: where a direction is never seen, the tap is blind to it
-    /// (MEAS 6.1).
-    visible: HashMap<Route, Stamp, RandomState>,
+    pub(crate) probation: Probation,
+    visibility: Visibility,
+    pub(crate) round_trips: RoundTrips,
+    /// XR reports about streams of calls that are not over.
+    pub(crate) reports: Vec<(Option<CallKey>, Report)>,
     impairments: Table,
     serial: u32,
     /// Where the search for a stream to evict goes on.
@@ -65,12 +70,12 @@ pub(crate) struct Counters {
     pub(crate) targets_refused: u64,
 }
 
-struct Slot {
-    stream: Stream,
+pub(crate) struct Slot {
+    pub(crate) stream: Stream,
     flow: Flow,
     serial: u32,
     same_ssrc: u32,
-    call: Option<CallKey>,
+    pub(crate) call: Option<CallKey>,
     direction: Option<Direction>,
     origin: Origin,
     dscp: u8,
@@ -80,12 +85,14 @@ struct Slot {
     ssrc_overlap: bool,
     /// Number of the first stream of its hop group; its own when it is alone.
     hop: HopMatch,
-    ending: Option<Ending>,
+    pub(crate) ending: Option<Ending>,
+    pub(crate) reported: Option<Box<Reported>>,
+    worst_window: f32,
 }
 
 /// Why a stream is over as soon as it is silent for 1 s.
 #[derive(Clone, Copy, Debug)]
-enum Ending {
+pub(crate) enum Ending {
     /// RTCP BYE named its SSRC.
     Bye(Stamp),
     /// Another SSRC began on its 5-tuple (MEAS 1.9).
@@ -116,34 +123,32 @@ struct Target {
 #[derive(Default)]
 struct CallMedia {
     generation: u32,
+    on_hold: bool,
     targets: Vec<Endpoint>,
     streams: Vec<u32>,
     answered: Option<Stamp>,
-    on_hold: bool,
-    to_caller: Heard,
-    to_callee: Heard,
-    one_way: Option<Missing>,
-    blind: bool,
+    ended: Option<Stamp>,
+    hearing: Hearing,
     /// What ended streams leave behind.
     ids: Vec<u32>,
     worst_mos: Option<f64>,
-    /// Audio packets of the codec that carried most of them.
+    /// Packets of the codec that carried most audio.
     codec: Option<(u64, Codec)>,
     dead_air: Option<bool>,
 }
 
-/// What one direction of a call brought.
-#[derive(Clone, Copy, Default)]
-struct Heard {
-    packets: u64,
-    last: Option<Stamp>,
-}
-
-/// A pair of subnets, in the direction of the media (MEAS 6.1).
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-struct Route {
-    from: u64,
-    to: u64,
+/// What the media of a call add to its record.
+#[derive(Debug, Default)]
+pub(crate) struct Outcome {
+    pub(crate) streams: Vec<String>,
+    pub(crate) codec: Option<Codec>,
+    pub(crate) mos: Option<f64>,
+    pub(crate) one_way: Option<Missing>,
+    /// A direction is missing, but this tap may be blind to it.
+    pub(crate) blind: bool,
+    pub(crate) dead_air: Option<bool>,
+    /// Reports about its streams, still without Call-ID.
+    pub(crate) reports: Vec<Report>,
 }
 
 impl Media {
@@ -158,7 +163,9 @@ impl Media {
             calls: Vec::new(),
             closing: VecDeque::new(),
             probation: Probation::new(limits),
-            visible: HashMap::default(),
+            visibility: Visibility::default(),
+            round_trips: RoundTrips::new(limits.streams),
+            reports: Vec::new(),
             impairments,
             serial: 0,
             hand: 0,
@@ -177,6 +184,12 @@ impl Media {
         let hash = flow.hash_with(&self.hasher);
         let found = self.flows.find(hash, |&index| self.streams.get(index).is_some_and(|slot| slot.flow == *flow));
         found.copied()
+    }
+
+    /// Is this still the number of that flow's stream?
+    #[inline]
+    pub(crate) fn is(&self, index: u32, flow: &Flow) -> bool {
+        self.streams.get(index).is_some_and(|slot| slot.flow == *flow)
     }
 
     /// One packet of a live stream.
@@ -255,6 +268,8 @@ impl Media {
             ssrc_overlap: false,
             hop: HopMatch { candidate: same_ssrc, looked: 0, equal: 0, place: 0, first: self.serial },
             ending: None,
+            reported: None,
+            worst_window: f32::INFINITY,
         });
         let Self { streams, hasher, .. } = self;
         self.flows.insert_unique(hash, index, |&other| {
@@ -405,12 +420,118 @@ impl Media {
             } else if let Some(call) = slot.call
                 && let Some(media) = call_media(&mut self.calls, call)
             {
-                media.heard(slot.direction, &slot.stream);
+                let (source, destination) = (slot.flow.source(), slot.flow.destination());
+                media.hearing.heard(slot.direction, &slot.stream, source, destination, &mut self.visibility);
             }
         }
         for index in over {
             self.close(index, sink);
         }
+        for media in self.calls.iter_mut().flatten() {
+            if let Some(answered) = media.answered
+                && media.ended.is_none()
+                && !media.on_hold
+            {
+                media.hearing.judge(now, answered, &self.visibility);
+            }
+        }
+    }
+
+    /// Calls with media, and when it was last heard.
+    pub(crate) fn last_heard(&self) -> impl Iterator<Item = (CallKey, Stamp)> {
+        self.calls.iter().enumerate().filter_map(|(index, media)| {
+            let media = media.as_ref()?;
+            Some((CallKey { index: index as u32, generation: media.generation }, media.hearing.last()?))
+        })
+    }
+
+    /// What the media of a call add to its record; its slot is free afterwards.
+    pub(crate) fn take(&mut self, call: CallKey) -> Outcome {
+        let slot = self.calls.get_mut(call.index as usize);
+        let Some(media) = slot.and_then(|slot| slot.take_if(|media| media.generation == call.generation)) else {
+            return Outcome::default();
+        };
+        let (own, others) = std::mem::take(&mut self.reports).into_iter().partition(|(of, _)| *of == Some(call));
+        self.reports = others;
+        Outcome {
+            streams: media.ids.iter().map(|&serial| stream_id(serial)).collect(),
+            codec: media.codec.map(|(_, codec)| codec),
+            mos: media.worst_mos,
+            one_way: media.hearing.one_way,
+            blind: media.hearing.blind,
+            dead_air: media.dead_air,
+            reports: own.into_iter().map(|(_, report)| report).collect(),
+        }
+    }
+
+    fn tell_windows(&mut self, index: u32, sink: &mut impl Sink) {
+        let Some(slot) = self.streams.get_mut(index) else { return };
+        for closed in self.closed.drain(..) {
+            if let Some(window) = slot.stream.window_fact(&closed, &self.impairments, slot.direction) {
+                slot.worst_window = slot.worst_window.min(window.mos_lq as f32);
+                sink.event(Event::Window(window));
+            }
+        }
+    }
+
+    fn fact(&self, slot: &Slot, call: Option<&CallMedia>) -> event::Stream {
+        let figures = slot.reported.as_ref().map(|reported| reported.figures(slot.stream.clock_rate()));
+        let voip = slot.reported.as_ref().and_then(|reported| reported.last_voip());
+        let halved = |rtt: Option<f64>, source| rtt.map(|rtt| (rtt / 2.0, source));
+        let delay = halved(figures.and_then(|figures| figures.rtt), "rtcp")
+            .or_else(|| halved(voip.and_then(VoipMetrics::round_trip), "rtcp_xr"));
+        let last = slot.stream.last();
+        let ended = call.and_then(|call| call.ended);
+        let tail_missing = ended.is_some_and(|ended| {
+            ended.nanos_since(last) > LINGER_NANOS
+                && slot.direction.is_some_and(|direction| {
+                    call.is_some_and(|call| call.hearing.other_after(direction, ended.plus_nanos(-LINGER_NANOS)))
+                })
+        });
+        let identity = event::Stream {
+            id: stream_id(slot.serial),
+            ssrc: format!("0x{:08x}", slot.flow.ssrc()),
+            source: slot.flow.source(),
+            destination: slot.flow.destination(),
+            call_id: None,
+            direction: slot.direction,
+            origin: slot.origin,
+            srtp: slot.stream.is_secure(),
+            ssrc_overlap: slot.ssrc_overlap,
+            tail_missing,
+            dscp: slot.dscp,
+            hop: (slot.hop.place > 0)
+                .then(|| event::Hop { of: stream_id(slot.hop.first), place: u32::from(slot.hop.place) }),
+            early: slot.early,
+            rtcp: figures,
+            ..event::Stream::blank(slot.flow.source(), slot.flow.destination())
+        };
+        slot.stream.fact(Context {
+            identity,
+            impairments: &self.impairments,
+            delay,
+            concealment: voip.and_then(|voip| match voip.concealment() {
+                Concealment::Unspecified => None,
+                Concealment::Disabled => Some(false),
+                Concealment::Enhanced | Concealment::Standard => Some(true),
+            }),
+            worst_window: slot.worst_window.is_finite().then_some(f64::from(slot.worst_window)),
+        })
+    }
+
+    pub(crate) fn slot(&mut self, index: u32) -> Option<&mut Slot> {
+        self.streams.get_mut(index)
+    }
+
+    /// The newest stream of an SSRC.
+    pub(crate) fn newest(&self, ssrc: u32) -> Option<u32> {
+        self.by_ssrc.get(&ssrc).copied()
+    }
+
+    pub(crate) fn flows_between(&self, index: u32, from: Endpoint, to: Endpoint) -> bool {
+        self.streams
+            .get(index)
+            .is_some_and(|slot| slot.flow.source().ip == from.ip && slot.flow.destination().ip == to.ip)
     }
 
     fn is_flowing(&self, call: CallKey, now: Stamp) -> bool {
@@ -455,10 +576,13 @@ impl Media {
             }
             None => self.unclaim(index, slot.flow.destination()),
         }
-        let fact = self.fact(&slot);
+        let call = slot.call.and_then(|call| self.calls.get(call.index as usize)).and_then(Option::as_ref);
+        let fact = self.fact(&slot, call);
         if let Some(call) = slot.call
             && let Some(media) = call_media(&mut self.calls, call)
         {
+            let (source, destination) = (slot.flow.source(), slot.flow.destination());
+            media.hearing.heard(slot.direction, &slot.stream, source, destination, &mut self.visibility);
             media.leave(&slot, &fact);
         }
         sink.event(Event::Stream(fact));
@@ -516,8 +640,36 @@ impl Media {
 
     /// Signalling of a call is over: its media are, as soon as nothing was heard for 1 s (DESIGN 1).
     pub(crate) fn end(&mut self, call: CallKey, stamp: Stamp) {
+        if let Some(media) = call_media(&mut self.calls, call) {
+            media.ended = Some(stamp);
+        }
         self.closing.push_back((stamp.plus_nanos(LINGER_NANOS), call));
     }
+}
+
+impl CallMedia {
+    /// Books what an ended stream was. Only the first hop of the same media rates the call (MEAS 1.11.4).
+    fn leave(&mut self, slot: &Slot, fact: &event::Stream) {
+        self.ids.push(slot.serial);
+        if slot.hop.place > 0 {
+            return;
+        }
+        if let Some(mos) = fact.mos {
+            self.worst_mos = Some(self.worst_mos.map_or(mos.lq, |worst| worst.min(mos.lq)));
+        }
+        if fact.codec.class() == Class::Audio && self.codec.is_none_or(|(packets, _)| fact.packets > packets) {
+            self.codec = Some((fact.packets, fact.codec));
+        }
+        self.dead_air = match (self.dead_air, fact.dead_air) {
+            (Some(before), Some(now)) => Some(before && now),
+            (before, now) => before.or(now),
+        };
+    }
+}
+
+/// Name of a stream in one report.
+fn stream_id(serial: u32) -> String {
+    format!("s{serial}")
 }
 
 impl Target {

@@ -343,6 +343,32 @@ impl Stream {
         u64::from(self.unique)
     }
 
+    /// Highest extended sequence number.
+    pub fn highest(&self) -> u64 {
+        self.sequence.max()
+    }
+
+    /// Packets expected so far, closed segments included.
+    pub fn expected(&self) -> u64 {
+        self.wire.expected() + (self.sequence.max() + 1).saturating_sub(self.window.told)
+    }
+
+    /// Clock rate of the codec in use, Hz.
+    pub fn clock_rate(&self) -> Option<u32> {
+        self.uses.first().map(|used| used.format.clock_rate).filter(|&rate| rate > 0)
+    }
+
+    /// Its sender suppresses silence.
+    pub fn pauses(&self) -> bool {
+        self.rare.as_ref().is_some_and(|rare| rare.dtx_gaps > 0)
+            || self.uses.iter().any(|used| used.format.codec == Codec::ComfortNoise)
+    }
+
+    /// SDP said that the payload is encrypted.
+    pub fn is_secure(&self) -> bool {
+        self.secure
+    }
+
     /// Jitter so far.
     pub fn jitter(&self) -> &Jitter {
         &self.jitter
