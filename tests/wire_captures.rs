@@ -4,6 +4,12 @@
 //! find those endpoints in those frames. Runs where the captures are: `SIDETONE_CAPTURES`, or
 //! `../shared/captures` beside the repository.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::print_stdout,
+    reason = "test helpers stand outside of #[test] functions"
+)]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
