@@ -304,6 +304,19 @@ mod tests {
     }
 
     #[test]
+    fn an_ipv4_mapped_address_is_left_to_the_decoder_and_becomes_ipv4() {
+        let mut bytes = [[0; 12].as_slice(), &[0x86, 0xdd, 0x60, 0, 0, 0, 0, 8, 17, 64]].concat();
+        bytes.extend(Ipv4Addr::new(192, 0, 2, 1).to_ipv6_mapped().octets());
+        bytes.extend(Ipv6Addr::LOCALHOST.octets());
+        bytes.extend([0x13, 0xc4, 0x13, 0xc4, 0, 8, 0, 0]);
+        assert_eq!(slice(&bytes), None);
+        let (stamp, link) = (crate::Stamp(0), LinkType::ETHERNET);
+        let frame = Frame { stamp, link, interface: 0, wire_len: bytes.len() as u32, bytes: &bytes };
+        let mut decoder = Decoder::new(&Limits::default());
+        assert_eq!(decoder.decode(&frame).unwrap().source.to_string(), "192.0.2.1:5060");
+    }
+
+    #[test]
     fn fits_a_cache_line_and_a_half() {
         assert!(size_of::<Datagram<'_>>() <= 72);
     }
