@@ -7,6 +7,8 @@
 //! Whatever the nest, the decoder must find the inner endpoints and payload; cut anywhere, it must neither
 //! panic nor find other endpoints.
 
+#![allow(clippy::unwrap_used, reason = "test helpers stand outside of #[test] functions")]
+
 use std::net::IpAddr;
 
 use proptest::prelude::*;
@@ -184,7 +186,7 @@ fn wrap_one(inner: Bytes, wrap: Wrap, last: u8) -> Bytes {
         }
         Wrap::Gre(outer, flags) => {
             let mut options = Vec::new();
-            if flags & 12 != 0 {
+            if flags & 0b1100 != 0 {
                 options.extend([1; 4]);
             }
             if flags & 2 != 0 {
@@ -299,7 +301,7 @@ fn fragments(packet: &Bytes, len: usize) -> Vec<Bytes> {
         let more = index + 1 < count;
         let offset = index * len;
         if packet.kind == Kind::V4 {
-            let flags = be(offset / 8 | if more { 0x2000 } else { 0 });
+            let flags = be((offset / 8) | if more { 0x2000 } else { 0 });
             let lengths = [&be(bytes.len() + 20)[..], &identification.to_be_bytes(), &flags].concat();
             return Bytes { kind: Kind::V4, bytes: [&header[..2], &lengths, &header[8..], bytes].concat() };
         }
@@ -361,40 +363,43 @@ fn expect_inner(packet: &Packet<'_>, kind: Kind, payload: &[u8], nest: &dyn std:
     assert_eq!((packet.transport, packet.dscp), (Transport::Udp, 46), "{nest:?}");
 }
 
-/// Every frame of the nest through one decoder on each link: just the last gives the packet, whole.
+/// The frames of a nest, inside out.
+fn nest(kind: Kind, wraps: &[Wrap]) -> Vec<Bytes> {
+    let layers = wraps.iter().zip((10..).step_by(2));
+    layers.fold(vec![datagram(kind, SIP)], |parts, (layer, last)| wrap(parts, *layer, last))
+}
+
+/// Every frame of the nest through one decoder on each link, in order and in reverse: just the last gives the
+/// packet, whole.
 fn expect_nest(kind: Kind, wraps: &[Wrap]) {
-    let mut parts = vec![datagram(kind, SIP)];
-    for (index, layer) in wraps.iter().enumerate() {
-        parts = wrap(parts, *layer, 10 + 2 * index as u8);
-    }
-    let link_count = links(&parts[0]).len();
-    for link in 0..link_count {
-        let mut decoder = Decoder::new(&Limits::default());
-        for (index, part) in parts.iter().enumerate() {
-            let (link, bytes) = links(part).swap_remove(link);
-            match decoder.decode(&frame(link, &bytes, bytes.len())) {
-                Ok(packet) => {
-                    assert_eq!(index + 1, parts.len(), "too early: {kind:?} {wraps:?}");
-                    expect_inner(&packet, kind, SIP, &(wraps, link));
-                    assert_eq!(packet.cut, 0);
-                    assert_eq!(packet.interface, if link == LinkType::LINUX_SLL2 { 42 } else { 7 });
-                }
-                Err(skip) => {
-                    assert_eq!(skip, Skip::Fragment, "{kind:?} {wraps:?} {link:?} {bytes:02x?}");
-                    assert!(index + 1 < parts.len(), "no packet: {kind:?} {wraps:?} {link:?}");
+    let mut parts = nest(kind, wraps);
+    for _ in 0..2 {
+        parts.reverse();
+        for link in 0..links(&parts[0]).len() {
+            let mut decoder = Decoder::new(&Limits::default());
+            for (index, part) in parts.iter().enumerate() {
+                let (link, bytes) = links(part).swap_remove(link);
+                match decoder.decode(&frame(link, &bytes, bytes.len())) {
+                    Ok(packet) => {
+                        assert_eq!(index + 1, parts.len(), "too early: {kind:?} {wraps:?}");
+                        expect_inner(&packet, kind, SIP, &(wraps, link));
+                        assert_eq!(packet.cut, 0);
+                        assert_eq!(packet.interface, if link == LinkType::LINUX_SLL2 { 42 } else { 7 });
+                    }
+                    Err(skip) => {
+                        assert_eq!(skip, Skip::Fragment, "{kind:?} {wraps:?} {link:?} {bytes:02x?}");
+                        assert!(index + 1 < parts.len(), "no packet: {kind:?} {wraps:?} {link:?}");
+                    }
                 }
             }
+            assert_eq!(decoder.counters().pending, 0);
         }
     }
 }
 
 /// Cut at every byte, with and without the true length: silence, or the inner endpoints.
 fn expect_truncations(kind: Kind, wraps: &[Wrap]) {
-    let mut parts = vec![datagram(kind, SIP)];
-    for (index, layer) in wraps.iter().enumerate() {
-        parts = wrap(parts, *layer, 10 + 2 * index as u8);
-    }
-    for (link, bytes) in links(&parts[0]) {
+    for (link, bytes) in links(&nest(kind, wraps)[0]) {
         for keep in 0..bytes.len() {
             for wire_len in [bytes.len(), keep] {
                 let mut decoder = Decoder::new(&Limits::default());
