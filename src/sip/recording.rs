@@ -23,10 +23,9 @@ pub fn participants(metadata: &[u8]) -> impl Iterator<Item = &[u8]> {
             let (tag, behind) = after.split_at(memchr(b'>', after)?);
             rest = behind;
             // `<nameID ` or `<ns:nameID `, not a closing tag or a part of a longer name.
-            if matches!(before.last(), Some(b'<' | b':')) && tag.first().is_some_and(|&b| is_lws(b)) {
-                if let Some(aor) = attribute(tag, b"aor") {
-                    return Some(aor);
-                }
+            let opens = matches!(before.last(), Some(b'<' | b':')) && tag.first().is_some_and(|&b| is_lws(b));
+            if let Some(aor) = opens.then(|| attribute(tag, b"aor")).flatten() {
+                return Some(aor);
             }
         }
     })

@@ -208,7 +208,7 @@ impl Reader<'_, '_> {
             b"rtcp" => media.rtcp_port = small(value).unwrap_or(0),
             b"rtcp-mux" => media.rtcp_mux = true,
             b"label" => {
-                media.label = String::from_utf8_lossy(&value[..value.len().min(LABEL_MAX)]).into_owned()
+                media.label = String::from_utf8_lossy(&value[..value.len().min(LABEL_MAX)]).into_owned();
             }
             b"rtpmap" => media.rtpmap(value),
             b"fmtp" => {
@@ -521,7 +521,7 @@ mod tests {
     fn media_and_formats_are_bounded_and_the_rest_counted() {
         let many = of(&"m=audio 4 RTP/AVP 0\na=ptime:10\n".repeat(MEDIA_MAX + 3));
         assert_eq!((many.media.len(), many.refused), (MEDIA_MAX, 3));
-        let numbers: String = (0..128).map(|n| format!(" {n}")).collect();
+        let numbers = (0..128).fold(String::new(), |line, n| line + " " + &n.to_string());
         let wide = of(&format!("m=audio 4 RTP/AVP{numbers} 500 -1"));
         assert_eq!((wide.media[0].formats.len(), wide.refused), (FORMATS_MAX, 96));
     }
