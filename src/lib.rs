@@ -11,8 +11,10 @@
 //! `(time, bytes)` and yield facts. They know no socket, clock, thread, log or metrics library; time is the
 //! packet's own ([`Stamp`]). Everything else is a thin shell around them.
 
+pub mod analyze;
 pub mod call;
 pub mod capture;
+pub mod cli;
 pub mod demux;
 pub mod event;
 pub mod export;

@@ -1,3 +1,76 @@
 //! The life of the process.
 
-fn main() {}
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use sidetone::analyze;
+use sidetone::cli::{self, Cli, Command, Simulate};
+use sidetone::export::prometheus::{Metrics, catalogue};
+
+fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version go to standard output; it may be closed already.
+            let _ = error.print();
+            return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+        }
+    };
+    match cli.command {
+        Command::Analyze(args) => {
+            ExitCode::from(analyze::run(&args, |sink, progress| analyze::drive(&args, sink, progress)))
+        }
+        Command::Simulate(args) => simulate(&args),
+        Command::Metrics => print(catalogue::markdown(Metrics::new().catalogue()).as_bytes()),
+        Command::Completions { shell } => completions(shell),
+        Command::Man { command } => manual(command.as_deref()),
+    }
+}
+
+// Border to the simulator: writes args.write and its truth, both as args says.
+fn simulate(args: &Simulate) -> ExitCode {
+    fail(EX_IOERR, &format!("{}: this build has no simulator", args.write.display()))
+}
+
+fn completions(shell: clap_complete::Shell) -> ExitCode {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut cli::command(), "sidetone", &mut script);
+    print(&script)
+}
+
+fn manual(command: Option<&str>) -> ExitCode {
+    let mut described = cli::command();
+    described.build();
+    if let Some(name) = command {
+        let Some(found) = described.find_subcommand(name) else {
+            return fail(EX_USAGE, &format!("man: there is no command {name}; see sidetone --help"));
+        };
+        described = found.clone();
+    }
+    let mut page = Vec::new();
+    match clap_mangen::Man::new(described).render(&mut page) {
+        Ok(()) => print(&page),
+        Err(error) => fail(EX_IOERR, &format!("man: {error}")),
+    }
+}
+
+fn print(page: &[u8]) -> ExitCode {
+    let mut out = io::stdout().lock();
+    match out.write_all(page).and_then(|()| out.flush()) {
+        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {
+            fail(EX_IOERR, &format!("standard output: {error}"))
+        }
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+fn fail(code: u8, what: &str) -> ExitCode {
+    // Nobody is left to be told when standard error is closed.
+    let _ = writeln!(io::stderr(), "sidetone: {what}");
+    ExitCode::from(code)
+}
+
+const EX_USAGE: u8 = 2;
+const EX_IOERR: u8 = 74;

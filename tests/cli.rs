@@ -1,0 +1,65 @@
+//! The program as a user runs it: exit codes, closed pipes, documents that are its own output.
+
+use std::process::{Command, Output, Stdio};
+
+fn sidetone(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_sidetone")).args(args).output().unwrap()
+}
+
+fn said(bytes: &[u8]) -> &str {
+    std::str::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn bad_usage_is_exit_2_with_a_way_out() {
+    for args in [&["analyze"][..], &["simulate", "--loss", "120", "-w", "x"], &["dance"], &["man", "dance"]] {
+        let run = sidetone(args);
+        assert_eq!(run.status.code(), Some(2), "{args:?}");
+        assert!(run.stdout.is_empty());
+        assert!(said(&run.stderr).contains("help"), "{}", said(&run.stderr));
+    }
+}
+
+#[test]
+fn a_missing_file_is_exit_66_and_is_named() {
+    let run = sidetone(&["analyze", "no/such/file.pcap"]);
+    assert_eq!(run.status.code(), Some(66));
+    assert!(run.stdout.is_empty());
+    assert!(said(&run.stderr).starts_with("sidetone: no/such/file.pcap: "), "{}", said(&run.stderr));
+}
+
+#[test]
+fn the_catalogue_is_the_documented_one() {
+    let run = sidetone(&["metrics"]);
+    assert!(run.status.success());
+    let documented = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
+    assert_eq!(said(&run.stdout), std::fs::read_to_string(documented).unwrap());
+}
+
+#[test]
+fn help_and_version_are_on_standard_output() {
+    for args in [&["--help"][..], &["--version"], &["analyze", "--help"], &["man"], &["man", "analyze"]] {
+        let run = sidetone(args);
+        assert!(run.status.success(), "{args:?}");
+        assert!(said(&run.stdout).contains("sidetone"), "{args:?}");
+    }
+    for shell in ["bash", "zsh", "fish"] {
+        assert!(said(&sidetone(&["completions", shell]).stdout).contains("analyze"));
+    }
+}
+
+#[test]
+fn a_reader_that_went_away_is_no_failure() {
+    for args in [&["metrics"][..], &["completions", "bash"], &["--help"], &["man"]] {
+        let mut run = Command::new(env!("CARGO_BIN_EXE_sidetone"))
+            .args(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(run.stdout.take());
+        let ended = run.wait_with_output().unwrap();
+        assert!(ended.status.success(), "{args:?}: {}", said(&ended.stderr));
+        assert!(ended.stderr.is_empty(), "{args:?}: {}", said(&ended.stderr));
+    }
+}
