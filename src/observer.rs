@@ -16,9 +16,11 @@
 //! brings is worked off on a fixed grid of 100 ms.
 
 mod desk;
+mod feedback;
 mod flow;
 mod hearing;
 mod media;
+mod repeat;
 mod slab;
 
 use std::collections::BTreeMap;
@@ -80,7 +82,7 @@ impl Observer {
         for frames in frames.chunks(AHEAD) {
             let mut sliced = [const { None }; AHEAD];
             for (frame, slot) in frames.iter().zip(&mut sliced) {
-                if frame.link == ETHERNET
+                if frame.link == LinkType::ETHERNET
                     && let Some(datagram) = fast::slice(frame.bytes)
                 {
                     // Finding the stream draws its state into the cache while the other frames are sliced.
@@ -156,7 +158,7 @@ impl Observer {
         // What was found ahead of time may have ended since, or begun.
         match found.filter(|&index| media.is(index, &flow)).or_else(|| media.find(&flow)) {
             Some(index) => media.push(index, &packet, sink),
-            None => media.unknown(flow, &header, &packet, datagram.dscp, sink),
+            None => self.desk.new_flow(flow, &header, &packet, datagram.dscp, sink),
         }
     }
 
@@ -224,7 +226,6 @@ fn rtp_packet<'a>(frame: &Frame<'_>, datagram: &Datagram<'a>, header: &Header) -
     }
 }
 
-const ETHERNET: LinkType = LinkType(1);
 /// Frames looked at ahead of the one that is worked on.
 const AHEAD: usize = 32;
 /// The grid of time on which timers run.

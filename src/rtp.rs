@@ -3,3 +3,5 @@
 pub mod jitter;
 pub mod payload;
 pub mod sequence;
+pub mod stream;
+pub mod summary;

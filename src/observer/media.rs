@@ -57,9 +57,11 @@ pub(crate) struct Media {
     max_streams: usize,
     max_targets: usize,
     closed: Vec<Closed>,
+    /// Streams that are over, with their call, until the owner has told them.
+    pub(crate) ended: Vec<(Option<CallKey>, event::Stream)>,
     /// Calls that carry the same media: legs of one (MEAS 5.9).
-    joins: Vec<(CallKey, CallKey)>,
-    counters: Counters,
+    pub(crate) joins: Vec<(CallKey, CallKey)>,
+    pub(crate) counters: Counters,
 }
 
 /// What media state had to refuse or drop.
@@ -173,6 +175,7 @@ impl Media {
             max_streams: limits.streams,
             max_targets: limits.endpoints,
             closed: Vec::new(),
+            ended: Vec::new(),
             joins: Vec::new(),
             counters: Counters::default(),
         }
@@ -585,7 +588,7 @@ impl Media {
             media.hearing.heard(slot.direction, &slot.stream, source, destination, &mut self.visibility);
             media.leave(&slot, &fact);
         }
-        sink.event(Event::Stream(fact));
+        self.ended.push((slot.call, fact));
     }
 
     /// Does an earlier hop carry the same packets (MEAS 1.11.4)? Three of the first five decide.

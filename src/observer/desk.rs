@@ -1,0 +1,331 @@
+//! Sorts what is not a packet of a known stream: SIP from any transport, RTCP, HEP, new RTP flows; and brings
+//! calls and media together.
+
+use std::collections::BTreeMap;
+
+use super::Settings;
+use super::flow::Flow;
+use super::media::Media;
+use super::repeat::Repeats;
+use crate::Stamp;
+use crate::call::{Arrival, CallKey, Calls, Notice};
+use crate::demux::{self, Kind};
+use crate::event::{Event, Sink, SipTransport, Totals, Via};
+use crate::hep;
+use crate::rtp::header::Header;
+use crate::rtp::stream::Packet as RtpPacket;
+use crate::sip::{self, body, sdp};
+use crate::wire::tcp::{self, Streams};
+use crate::wire::{Packet, Transport, sctp};
+
+/// Calls, media, and the transports that carry SIP.
+pub(crate) struct Desk {
+    pub(crate) media: Media,
+    talk: Talk,
+    tcp: Streams,
+    sctp: sctp::Chunks,
+}
+
+/// Everything that takes a whole message.
+struct Talk {
+    calls: Calls,
+    correlation_header: Option<String>,
+    session: sdp::Session,
+    notices: Vec<Notice>,
+    done: Vec<CallKey>,
+    repeats: Repeats,
+    inflated: Vec<u8>,
+    reports: sip::vq::Seen,
+    defects: BTreeMap<&'static str, u64>,
+    skipped: BTreeMap<&'static str, u64>,
+    malformed: u64,
+}
+
+impl Desk {
+    pub(crate) fn new(settings: Settings) -> Self {
+        let Settings { limits, impairments, correlation_header } = settings;
+        Self {
+            media: Media::new(&limits, impairments),
+            tcp: Streams::new(&limits),
+            sctp: sctp::Chunks::default(),
+            talk: Talk {
+                calls: Calls::new(&limits),
+                correlation_header,
+                session: sdp::Session::default(),
+                notices: Vec::new(),
+                done: Vec::new(),
+                repeats: Repeats::default(),
+                inflated: Vec::new(),
+                reports: sip::vq::Seen::default(),
+                defects: BTreeMap::new(),
+                skipped: BTreeMap::new(),
+                malformed: 0,
+            },
+        }
+    }
+
+    /// A packet of the slow path, of any transport.
+    pub(crate) fn packet(&mut self, stamp: Stamp, packet: &Packet<'_>, sink: &mut impl Sink) {
+        let Self { media, talk, tcp, sctp } = self;
+        match packet.transport {
+            Transport::Udp => self.udp_any(stamp, packet, sink),
+            Transport::Tcp { .. } => {
+                tcp.segment(stamp, packet, &mut |record| talk.record(&record, media, sink));
+            }
+            Transport::Sctp => sctp.packet(stamp, packet, &mut |message| {
+                let at = Arrival {
+                    stamp: message.stamp,
+                    source: message.source,
+                    destination: message.destination,
+                    transport: SipTransport::Sctp,
+                    via: Via::Wire,
+                };
+                if sip::looks_like(message.bytes) {
+                    talk.sip(&at, message.bytes, media, sink);
+                }
+            }),
+        }
+    }
+
+    /// A UDP datagram that may be anything, RTP included.
+    fn udp_any(&mut self, stamp: Stamp, packet: &Packet<'_>, sink: &mut impl Sink) {
+        if demux::classify(packet.payload) != Kind::Rtp {
+            return self.udp(stamp, packet, sink);
+        }
+        let Some(header) = Header::read(packet.payload, packet.cut) else { return };
+        let flow = Flow::new(packet.source, packet.destination, header.fixed.ssrc);
+        let rtp = RtpPacket {
+            stamp,
+            seq: header.fixed.sequence,
+            ticks: header.fixed.timestamp,
+            payload_type: header.fixed.payload_type,
+            payload: header.payload(packet.payload),
+            payload_len: header.payload_len,
+            length: packet.payload.len() as u32 + packet.cut,
+            ip_id: packet.ip_id.unwrap_or(0),
+            interface: packet.interface,
+        };
+        match self.media.find(&flow) {
+            Some(index) => self.media.push(index, &rtp, sink),
+            None => self.new_flow(flow, &header, &rtp, packet.dscp, sink),
+        }
+    }
+
+    /// An RTP packet of a flow that has no stream yet.
+    pub(crate) fn new_flow(
+        &mut self,
+        flow: Flow,
+        header: &Header,
+        packet: &RtpPacket<'_>,
+        dscp: u8,
+        sink: &mut impl Sink,
+    ) {
+        self.media.unknown(flow, header, packet, dscp, sink);
+        self.talk.tell_streams(&mut self.media, sink);
+    }
+
+    /// A UDP datagram that is no RTP.
+    pub(crate) fn udp(&mut self, stamp: Stamp, packet: &Packet<'_>, sink: &mut impl Sink) {
+        let Self { media, talk, .. } = self;
+        match demux::classify(packet.payload) {
+            Kind::Rtcp => media.rtcp(stamp, packet, sink),
+            _ if packet.payload.starts_with(b"HEP3") => talk.hep(stamp, packet.payload, media, sink),
+            _ if sip::looks_like(packet.payload) => {
+                if talk.repeats.captured_twice(stamp, packet) {
+                    media.counters.capture_duplicates += 1;
+                    return;
+                }
+                let at = Arrival {
+                    stamp,
+                    source: packet.source,
+                    destination: packet.destination,
+                    transport: SipTransport::Udp,
+                    via: Via::Wire,
+                };
+                talk.sip(&at, packet.payload, media, sink);
+            }
+            kind => *talk.skipped.entry(kind.name()).or_default() += 1,
+        }
+    }
+
+    /// Works off what is due at `now`, a moment on the grid.
+    pub(crate) fn tick(&mut self, now: Stamp, sink: &mut impl Sink) {
+        let Self { media, talk, tcp, .. } = self;
+        tcp.expire(now, &mut |record| talk.record(&record, media, sink));
+        for (call, last) in media.last_heard() {
+            talk.calls.media_active(call, last);
+        }
+        talk.calls.expire(now, &mut talk.notices);
+        talk.tell(media, sink);
+        media.sweep(now, &mut talk.done, sink);
+        talk.tell_calls(media, sink);
+    }
+
+    /// The capture is over at `last`.
+    pub(crate) fn finish(&mut self, last: Stamp, sink: &mut impl Sink) {
+        let Self { media, talk, tcp, .. } = self;
+        tcp.finish(&mut |record| talk.record(&record, media, sink));
+        talk.calls.expire(last, &mut talk.notices);
+        talk.tell(media, sink);
+        talk.calls.finish(&mut talk.notices);
+        talk.tell(media, sink);
+        media.finish(&mut talk.done, sink);
+        talk.tell_calls(media, sink);
+    }
+
+    pub(crate) fn totals(&self, totals: &mut Totals) {
+        let calls = self.talk.calls.counters();
+        let media = self.media.counters;
+        totals.requests = calls.requests().map(|(method, tally)| (method.to_owned(), tally.total)).collect();
+        totals.responses = calls.responses().map(|(code, tally)| (code, tally.total)).collect();
+        totals.retransmissions = calls.retransmissions();
+        totals.malformed = calls.malformed + self.talk.malformed;
+        totals.orphans = calls.orphans;
+        totals.duplicates = media.capture_duplicates;
+        totals.defects = self.talk.defects.clone();
+        for (reason, count) in &self.talk.skipped {
+            *totals.skipped.entry(reason).or_default() += count;
+        }
+        let evicted = [
+            ("calls", calls.calls_evicted),
+            ("registrations", calls.registrations_evicted),
+            ("transactions", calls.transactions_evicted),
+            ("streams", media.streams_evicted),
+            ("endpoints", media.targets_refused),
+            ("candidates", self.media.probation.evicted()),
+            ("tcp_flows", self.tcp.counters().evicted),
+        ];
+        totals.evicted.extend(evicted.into_iter().filter(|&(_, count)| count > 0));
+    }
+}
+
+impl Talk {
+    /// A message off a byte stream.
+    fn record(&mut self, record: &tcp::Record<'_>, media: &mut Media, sink: &mut impl Sink) {
+        match record.kind {
+            tcp::Kind::Sip => {
+                let at = Arrival {
+                    stamp: record.stamp,
+                    source: record.source,
+                    destination: record.destination,
+                    transport: record.transport,
+                    via: Via::Wire,
+                };
+                self.sip(&at, record.bytes, media, sink);
+            }
+            tcp::Kind::Hep => self.hep(record.stamp, record.bytes, media, sink),
+        }
+    }
+
+    /// What a proxy mirrored: SIP as if it had been captured where the proxy stands.
+    fn hep(&mut self, stamp: Stamp, bytes: &[u8], media: &mut Media, sink: &mut impl Sink) {
+        let mut inflated = std::mem::take(&mut self.inflated);
+        match hep::decode(bytes, &mut inflated) {
+            Ok(record) => self.mirrored(stamp, &record, media, sink),
+            Err(_) => *self.skipped.entry("bad_hep").or_default() += 1,
+        }
+        self.inflated = inflated;
+    }
+
+    fn mirrored(&mut self, stamp: Stamp, record: &hep::Hep<'_>, media: &mut Media, sink: &mut impl Sink) {
+        let (source, destination) = (record.source, record.destination);
+        match record.kind {
+            hep::Payload::Sip => {
+                let at = Arrival { stamp, source, destination, transport: record.sip_transport(), via: Via::Hep };
+                self.sip(&at, record.payload, media, sink);
+            }
+            hep::Payload::Rtcp => {
+                let packet = Packet {
+                    source,
+                    destination,
+                    transport: Transport::Udp,
+                    payload: record.payload,
+                    cut: 0,
+                    ip_id: None,
+                    dscp: 0,
+                    interface: 0,
+                };
+                media.rtcp(stamp, &packet, sink);
+            }
+            _ => *self.skipped.entry("hep_other").or_default() += 1,
+        }
+    }
+
+    fn sip(&mut self, at: &Arrival, bytes: &[u8], media: &mut Media, sink: &mut impl Sink) {
+        let Some(message) = sip::scan(bytes) else {
+            self.malformed += 1;
+            return;
+        };
+        for defect in message.defects.iter() {
+            *self.defects.entry(defect.name()).or_default() += 1;
+        }
+        let body = body::find(&message);
+        if !body.vq_rtcpxr.is_empty()
+            && let Some(report) = self.reports.report(at.stamp, body.vq_rtcpxr)
+        {
+            sink.event(Event::Report(report));
+        }
+        let described = !body.sdp.is_empty();
+        if described {
+            sdp::parse(body.sdp, &mut self.session);
+        }
+        let correlation = self.correlation_header.as_deref().and_then(|name| message.header(name).next());
+        let session = described.then_some(&self.session);
+        let routed = self.calls.message(at, &message, session, correlation, &mut self.notices);
+        if let Some(routed) = routed
+            && described
+            && !routed.retransmission
+        {
+            media.announce(routed.call, routed.side, &self.session);
+        }
+        if !self.notices.is_empty() {
+            self.tell(media, sink);
+        }
+    }
+
+    /// Passes on what calls had to say.
+    fn tell(&mut self, media: &mut Media, sink: &mut impl Sink) {
+        for (kept, absorbed) in std::mem::take(&mut media.joins) {
+            self.calls.join(kept, absorbed, &mut self.notices);
+        }
+        for notice in self.notices.drain(..) {
+            match notice {
+                Notice::Answered(call, stamp) => media.answered(call, stamp),
+                Notice::Ended(call, stamp) => media.end(call, stamp),
+                Notice::Joined(kept, absorbed) => media.join(kept, absorbed),
+                Notice::Registration(registration) => sink.event(Event::Registration(registration)),
+                Notice::Transfer(transfer) => sink.event(Event::Transfer(transfer)),
+            }
+        }
+    }
+
+    /// Tells streams that are over.
+    fn tell_streams(&mut self, media: &mut Media, sink: &mut impl Sink) {
+        for (call, mut stream) in media.ended.drain(..) {
+            stream.call_id = call.and_then(|call| self.calls.call_id(call)).map(str::to_owned);
+            sink.event(Event::Stream(stream));
+        }
+    }
+
+    /// Tells calls whose media are closed.
+    fn tell_calls(&mut self, media: &mut Media, sink: &mut impl Sink) {
+        self.tell_streams(media, sink);
+        for key in self.done.drain(..) {
+            let outcome = media.take(key);
+            let Some(mut call) = self.calls.take(key) else { continue };
+            for mut report in outcome.reports {
+                report.call_id = Some(call.call_id.clone());
+                sink.event(Event::Report(report));
+            }
+            call.streams = outcome.streams;
+            call.codec = outcome.codec;
+            call.mos = outcome.mos;
+            call.one_way = outcome.one_way;
+            call.dead_air = outcome.dead_air;
+            if outcome.blind {
+                call.why.insert("one_way", "one direction never seen at this tap");
+            }
+            sink.event(Event::Call(call));
+        }
+    }
+}
