@@ -1,3 +1,10 @@
 //! RTP streams: sequence, loss, jitter, delay variation (RFC 3550; MEAS 1).
 
+pub mod dtmf;
+pub mod header;
 pub mod payload;
+pub mod probation;
+pub mod report;
+pub mod round_trip;
+pub mod rtcp;
+pub mod xr;

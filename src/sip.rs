@@ -2,6 +2,7 @@
 //! is wrong is named in [`Defects`].
 
 pub mod sdp;
+pub mod vq;
 
 /// One SIP message. Every slice points into the input; an absent header is an empty slice or `None`.
 #[derive(Clone, Copy, Debug)]
