@@ -9,6 +9,7 @@ mod scan;
 pub mod sdp;
 pub mod typed;
 pub mod uri;
+pub mod vq;
 
 pub use defect::{Defect, Defects};
 pub use scan::{looks_like, scan};

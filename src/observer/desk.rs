@@ -1,7 +1,10 @@
 //! Sorts what is not a packet of a known stream: SIP from any transport, RTCP, HEP, new RTP flows; and brings
 //! calls and media together.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
+use std::hash::BuildHasher;
+
+use foldhash::fast::RandomState;
 
 use super::Settings;
 use super::flow::Flow;
@@ -14,6 +17,7 @@ use crate::event::{Event, Sink, SipTransport, Totals, Via};
 use crate::hep;
 use crate::rtp::header::Header;
 use crate::rtp::stream::Packet as RtpPacket;
+use crate::sip::vq::VoiceQuality;
 use crate::sip::{self, body, sdp};
 use crate::wire::tcp::{self, Streams};
 use crate::wire::{Packet, Transport, sctp};
@@ -35,7 +39,9 @@ struct Talk {
     done: Vec<CallKey>,
     repeats: Repeats,
     inflated: Vec<u8>,
-    reports: sip::vq::Seen,
+    /// Hashes of the voice quality reports passed on last: one report is published many times (MEAS 2.6).
+    published: VecDeque<u64>,
+    hasher: RandomState,
     defects: BTreeMap<&'static str, u64>,
     skipped: BTreeMap<&'static str, u64>,
     malformed: u64,
@@ -56,7 +62,8 @@ impl Desk {
                 done: Vec::new(),
                 repeats: Repeats::default(),
                 inflated: Vec::new(),
-                reports: sip::vq::Seen::default(),
+                published: VecDeque::new(),
+                hasher: RandomState::default(),
                 defects: BTreeMap::new(),
                 skipped: BTreeMap::new(),
                 malformed: 0,
@@ -192,7 +199,7 @@ impl Desk {
             ("transactions", calls.transactions_evicted),
             ("streams", media.streams_evicted),
             ("endpoints", media.targets_refused),
-            ("candidates", self.media.probation.evicted()),
+            ("candidates", self.media.probation.counters().evicted),
             ("tcp_flows", self.tcp.counters().evicted),
         ];
         totals.evicted.extend(evicted.into_iter().filter(|&(_, count)| count > 0));
@@ -260,10 +267,8 @@ impl Talk {
             *self.defects.entry(defect.name()).or_default() += 1;
         }
         let body = body::find(&message);
-        if !body.vq_rtcpxr.is_empty()
-            && let Some(report) = self.reports.report(at.stamp, body.vq_rtcpxr)
-        {
-            sink.event(Event::Report(report));
+        if let Some(report) = VoiceQuality::read(body.vq_rtcpxr) {
+            self.published(at.stamp, &report, sink);
         }
         let described = !body.sdp.is_empty();
         if described {
@@ -281,6 +286,19 @@ impl Talk {
         if !self.notices.is_empty() {
             self.tell(media, sink);
         }
+    }
+
+    /// A voice quality report, passed on once.
+    fn published(&mut self, stamp: Stamp, report: &VoiceQuality<'_>, sink: &mut impl Sink) {
+        let key = self.hasher.hash_one(report.key());
+        if self.published.contains(&key) {
+            return;
+        }
+        if self.published.len() >= MAX_PUBLISHED {
+            self.published.pop_front();
+        }
+        self.published.push_back(key);
+        sink.event(Event::Report(report.report(stamp)));
     }
 
     /// Passes on what calls had to say.
@@ -329,3 +347,6 @@ impl Talk {
         }
     }
 }
+
+/// Voice quality reports remembered.
+const MAX_PUBLISHED: usize = 256;

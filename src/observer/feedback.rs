@@ -1,5 +1,10 @@
 //! RTCP about the streams: reports, round trips, goodbyes (MEAS 2).
 
+use std::collections::VecDeque;
+
+use foldhash::fast::RandomState;
+use hashbrown::HashSet;
+
 use super::flow::Flow;
 use super::media::{Ending, Media};
 use crate::Stamp;
@@ -30,7 +35,7 @@ impl Media {
                     }
                 }
                 rtcp::Packet::Encrypted { ssrc, .. } => {
-                    self.named(from, to, ssrc);
+                    self.name(from, to, ssrc);
                     break;
                 }
                 _ => {}
@@ -48,7 +53,7 @@ impl Media {
                         slot.reported.get_or_insert_default().sent(at, sender.packets, unique);
                     }
                 }
-                None => self.named(from, to, report.ssrc),
+                None => self.name(from, to, report.ssrc),
             }
         }
         let sending = self.stream_between(from, to, report.ssrc);
@@ -125,15 +130,40 @@ impl Media {
     }
 
     /// RTCP named a stream before its first packet: it needs no probation (MEAS 1.4).
-    fn named(&mut self, from: Endpoint, to: Endpoint, ssrc: u32) {
+    fn name(&mut self, from: Endpoint, to: Endpoint, ssrc: u32) {
         let below = |endpoint: Endpoint| Endpoint { port: endpoint.port.wrapping_sub(1), ..endpoint };
-        if from.port % 2 == 1 && to.port % 2 == 1 {
-            self.probation.name(below(from), below(to), ssrc);
-        } else {
-            self.probation.name(from, to, ssrc);
+        let (source, destination) =
+            if from.port % 2 == 1 && to.port % 2 == 1 { (below(from), below(to)) } else { (from, to) };
+        self.named.insert(Flow::new(source, destination, ssrc));
+    }
+}
+
+/// Streams that RTCP spoke of before a packet of theirs was seen; the oldest give way.
+#[derive(Default)]
+pub(crate) struct Named {
+    flows: HashSet<Flow, RandomState>,
+    order: VecDeque<Flow>,
+}
+
+impl Named {
+    pub(crate) fn contains(&self, flow: &Flow) -> bool {
+        self.flows.contains(flow)
+    }
+
+    fn insert(&mut self, flow: Flow) {
+        if !self.flows.insert(flow.clone()) {
+            return;
+        }
+        self.order.push_back(flow);
+        if self.order.len() > MAX_NAMED
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.flows.remove(&oldest);
         }
     }
 }
+
+const MAX_NAMED: usize = 4096;
 
 fn xr_report(stamp: Stamp, metrics: &VoipMetrics) -> Report {
     Report {

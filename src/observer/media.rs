@@ -12,6 +12,7 @@ use std::collections::VecDeque;
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashTable};
 
+use super::feedback::Named;
 use super::flow::Flow;
 use super::hearing::{Hearing, Visibility};
 use super::slab::Slab;
@@ -22,7 +23,7 @@ use crate::limits::Limits;
 use crate::quality::codec::Table;
 use crate::rtp::header::Header;
 use crate::rtp::payload::{Class, Codec, Format};
-use crate::rtp::probation::Probation;
+use crate::rtp::probation::{Probation, Seen};
 use crate::rtp::report::Reported;
 use crate::rtp::round_trip::RoundTrips;
 use crate::rtp::summary::Context;
@@ -45,6 +46,7 @@ pub(crate) struct Media {
     calls: Vec<Option<CallMedia>>,
     closing: VecDeque<(Stamp, CallKey)>,
     pub(crate) probation: Probation,
+    pub(crate) named: Named,
     visibility: Visibility,
     pub(crate) round_trips: RoundTrips,
     /// XR reports about streams of calls that are not over.
@@ -164,7 +166,8 @@ impl Media {
             unclaimed: HashMap::default(),
             calls: Vec::new(),
             closing: VecDeque::new(),
-            probation: Probation::new(limits),
+            probation: Probation::new(limits.candidates, &[]),
+            named: Named::default(),
             visibility: Visibility::default(),
             round_trips: RoundTrips::new(limits.streams),
             reports: Vec::new(),
@@ -215,30 +218,23 @@ impl Media {
         let (source, destination) = (flow.source(), flow.destination());
         let by_source = !self.targets.contains_key(&destination);
         let target = if by_source { self.targets.get(&source) } else { self.targets.get(&destination) };
-        let announced = target.is_some() || self.probation.named(source, destination, header.fixed.ssrc);
-        if announced {
-            let origin = if target.is_some() { Origin::Sdp } else { Origin::Rtcp };
-            let earlier = self.probation.release(source, destination, header.fixed.ssrc);
-            let index = self.open(flow, packet, &earlier, origin, by_source, dscp, sink);
-            if index != NONE && !earlier.is_empty() {
-                self.push(index, packet, sink);
+        let announced = target.is_some();
+        if announced || self.named.contains(&flow) {
+            let origin = if announced { Origin::Sdp } else { Origin::Rtcp };
+            let mut run = self.probation.release(source, destination, header.fixed.ssrc);
+            run.push(packet.seen(header.fixed.marker, dscp));
+            self.open(flow, &run, origin, by_source, sink);
+        } else {
+            let seen = packet.seen(header.fixed.marker, dscp);
+            if let Some(run) = self.probation.packet(source, destination, header, seen).map(<[Seen]>::to_vec) {
+                self.open(flow, &run, Origin::Heuristic, by_source, sink);
             }
-        } else if let Some(accepted) = self.probation.packet(source, destination, header, packet) {
-            // The packet that passed the test is the last of those that are credited.
-            self.open(flow, packet, &accepted, Origin::Heuristic, by_source, dscp, sink);
         }
     }
 
-    fn open(
-        &mut self,
-        flow: Flow,
-        packet: &Packet<'_>,
-        earlier: &[Packet<'static>],
-        origin: Origin,
-        by_source: bool,
-        dscp: u8,
-        sink: &mut impl Sink,
-    ) -> u32 {
+    /// Opens a stream with the packets seen of it so far.
+    fn open(&mut self, flow: Flow, run: &[Seen], origin: Origin, by_source: bool, sink: &mut impl Sink) {
+        let Some((first, rest)) = run.split_first() else { return };
         while self.streams.len() >= self.max_streams {
             self.evict(sink);
         }
@@ -249,10 +245,7 @@ impl Media {
             None => (None, None, false),
         };
         let formats = Lookup { targets: &self.targets, flow: &flow, by_source };
-        let mut stream = Stream::open(earlier.first().unwrap_or(packet), secure, &formats);
-        for packet in earlier.iter().skip(1) {
-            stream.push(packet, &formats, &mut self.closed);
-        }
+        let stream = Stream::open(&Packet::of(first), secure, &formats);
         self.serial += 1;
         let ssrc = flow.ssrc();
         let same_ssrc = self.by_ssrc.get(&ssrc).copied().unwrap_or(NONE);
@@ -265,7 +258,7 @@ impl Media {
             call,
             direction,
             origin,
-            dscp,
+            dscp: first.dscp,
             by_source,
             early: false,
             ssrc_overlap: false,
@@ -283,7 +276,9 @@ impl Media {
             Some(call) => self.adopt(index, call),
             None => self.unclaimed.entry(destination).or_default().push(index),
         }
-        index
+        for seen in rest {
+            self.push(index, &Packet::of(seen), sink);
+        }
     }
 
     /// Books a stream with its call and ends its predecessor on the same 5-tuple (MEAS 1.9).

@@ -16,7 +16,7 @@ use crate::quality::variation::Variation;
 use crate::rtp::dtmf::Events;
 use crate::rtp::jitter::{Jitter, Update};
 use crate::rtp::payload::{Class, Codec, Format};
-use crate::rtp::probation::{Guess, infer_clock_rate};
+use crate::rtp::probation::{self, Seen};
 use crate::rtp::sequence::{Outcome, Place, Sequence};
 
 /// One RTP packet as the stream needs it.
@@ -40,6 +40,45 @@ pub struct Packet<'a> {
     pub ip_id: u16,
     /// Capture interface.
     pub interface: u32,
+}
+
+impl<'a> Packet<'a> {
+    /// A packet that waited on probation.
+    pub fn of(seen: &'a Seen) -> Self {
+        let kept = (seen.payload_len as usize).min(seen.head.len());
+        Self {
+            stamp: seen.stamp,
+            seq: seen.sequence,
+            ticks: seen.timestamp,
+            payload_type: seen.payload_type,
+            payload: seen.head.get(..kept).unwrap_or_default(),
+            payload_len: seen.payload_len,
+            length: seen.datagram_len,
+            ip_id: seen.ip_id.unwrap_or(0),
+            interface: seen.interface,
+        }
+    }
+
+    /// What probation remembers of it.
+    pub fn seen(&self, marker: bool, dscp: u8) -> Seen {
+        let mut head = [0; 16];
+        for (to, from) in head.iter_mut().zip(self.payload) {
+            *to = *from;
+        }
+        Seen {
+            stamp: self.stamp,
+            timestamp: self.ticks,
+            sequence: self.seq,
+            payload_type: self.payload_type,
+            marker,
+            payload_len: self.payload_len,
+            datagram_len: self.length,
+            head,
+            ip_id: Some(self.ip_id),
+            dscp,
+            interface: self.interface,
+        }
+    }
 }
 
 /// Where the meaning of payload types is looked up, at their first appearance.
@@ -386,7 +425,7 @@ impl Stream {
             payload_type: self.payload_type,
             serial: 0,
             source: CodecSource::Unknown,
-            format: unknown_format(self.payload_type),
+            format: Format::unknown(self.payload_type),
             packets: 0,
         })
     }
@@ -583,7 +622,7 @@ impl Stream {
             None if self.uses.len() < MAX_USES => {
                 let (format, source) = formats
                     .format(packet.payload_type)
-                    .unwrap_or((unknown_format(packet.payload_type), CodecSource::Unknown));
+                    .unwrap_or((Format::unknown(packet.payload_type), CodecSource::Unknown));
                 self.uses.reserve_exact(1);
                 let serial = self.uses.len() as u8;
                 self.uses.push(Use { payload_type: packet.payload_type, serial, source, format, packets: 0 });
@@ -647,11 +686,16 @@ impl Stream {
         if rare.unclocked.len() < UNCLOCKED_MIN {
             return;
         }
-        let run = rare.unclocked.iter().map(|&(stamp, ticks, _)| (stamp, ticks));
-        let Some(Guess { clock_rate, codec }) = infer_clock_rate(run, packet.payload_len) else { return };
-        let Some(used) = self.uses.first_mut() else { return };
-        used.format.clock_rate = clock_rate;
-        used.format.codec = codec;
+        let (Some(&(begun, first, _)), Some(used)) = (rare.unclocked.first(), self.uses.first_mut()) else { return };
+        let ticks = packet.ticks.wrapping_sub(first);
+        let seconds = packet.stamp.seconds_since(begun);
+        let Some(rate) = probation::clock_rate(seconds, ticks, rare.unclocked.len() as u64) else { return };
+        used.format.clock_rate = rate;
+        let steps = rare.unclocked.windows(2).map(|pair| pair[1].1.wrapping_sub(pair[0].1));
+        let step = steps.filter(|&step| step > 0).min().unwrap_or(0);
+        if let Some(codec) = probation::codec(rate, packet.payload_len, step) {
+            used.format.codec = codec;
+        }
         used.source = CodecSource::Inferred;
         let format = used.format;
         self.clock(format);
@@ -822,10 +866,6 @@ impl Recent {
             interface: packet.interface as u16,
         }
     }
-}
-
-fn unknown_format(payload_type: u8) -> Format {
-    Format { payload_type, codec: Codec::Unknown, clock_rate: 0, bit_rate: 0, fec: false }
 }
 
 const NONE: u32 = u32::MAX;
