@@ -93,7 +93,7 @@ impl Media {
             Block::Dlrr(answers) => {
                 for answer in answers.clone() {
                     // The half between the tap and the sender, who answers a receiver's clock (MEAS 2.4).
-                    let half = self.round_trips.answered(at, from, to, answer.ssrc, answer.last_rr, answer.delay);
+                    let half = self.round_trips.answered(at, from, to, answer.ssrc, answer.last_rr, answer.delay_since_last_rr);
                     let sending = self.stream_between(from, to, reporter);
                     if let (Some(half), Some(slot)) = (half, sending.and_then(|index| self.slot(index))) {
                         slot.reported.get_or_insert_default().round_trip_sender(half);

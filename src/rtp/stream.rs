@@ -890,3 +890,102 @@ const UNCLOCKED_MIN: usize = 20;
 const UNCLOCKED_MAX: usize = 64;
 /// An odd constant with well-spread bits (2^64 / golden ratio).
 const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    struct Clocks(Vec<(u8, Format)>);
+
+    impl Formats for Clocks {
+        fn format(&self, payload_type: u8) -> Option<(Format, CodecSource)> {
+            let found = self.0.iter().find(|(known, _)| *known == payload_type)?;
+            Some((found.1, CodecSource::Sdp))
+        }
+    }
+
+    fn clocks(vector: &Value) -> Clocks {
+        let entries = vector.as_object().unwrap().iter().map(|(payload_type, clock)| {
+            let payload_type = payload_type.parse().unwrap();
+            let codec = match clock[1].as_str().unwrap() {
+                "event" => Codec::TelephoneEvent,
+                "cn" => Codec::ComfortNoise,
+                _ => Codec::Pcmu,
+            };
+            let clock_rate = clock[0].as_u64().unwrap() as u32;
+            (payload_type, Format { payload_type, codec, clock_rate, bit_rate: 0, fec: false })
+        });
+        Clocks(entries.collect())
+    }
+
+    fn packet(row: &Value) -> Packet<'static> {
+        let number = |i: usize| row[i].as_u64().unwrap();
+        Packet {
+            stamp: Stamp(1_000_000_000_000 + number(0)),
+            seq: number(1) as u16,
+            ticks: number(2) as u32,
+            payload_type: number(3) as u8,
+            payload: &[],
+            payload_len: 160,
+            length: 172,
+            // The vectors know no capture duplicates: a number of its own for each packet.
+            ip_id: (number(0) / 1000) as u16 | 1,
+            interface: 0,
+        }
+    }
+
+    #[test]
+    fn streams_of_the_vectors_are_counted_exactly() {
+        let vectors: Value = serde_json::from_str(include_str!("../../fixtures/vectors/rtp_streams.json")).unwrap();
+        let vectors = vectors.as_object().unwrap();
+        assert_eq!(vectors.len(), 22);
+        for (name, vector) in vectors {
+            let formats = clocks(&vector["clock"]);
+            let mut closed = Vec::new();
+            let mut rows = vector["packets"].as_array().unwrap().iter().map(packet);
+            let mut ids = 1..;
+            let mut unique_ids = |mut packet: Packet<'static>| {
+                packet.ip_id = ids.next().unwrap();
+                packet
+            };
+            let mut stream = Stream::open(&unique_ids(rows.next().unwrap()), false, &formats);
+            for packet in rows {
+                stream.push(&unique_ids(packet), &formats, &mut closed);
+            }
+            stream.finish(&mut closed);
+            let expected = &vector["expected"];
+            let counts = stream.counts();
+            for (key, measured) in [
+                ("received", stream.packets() + counts.duplicates + counts.rejected),
+                ("unique", stream.packets()),
+                ("expected", counts.wire.expected()),
+                ("lost", counts.wire.bad_packets()),
+                ("duplicates", counts.duplicates),
+                ("reordered", counts.reordered),
+                ("restarts", counts.restarts),
+                ("discontinuities", counts.discontinuities),
+                ("rate_changes", counts.rate_changes),
+            ] {
+                assert_eq!(Some(measured), expected[key].as_u64(), "{name}: {key}");
+            }
+            let jitter = stream.jitter().summary();
+            let ms = |field: fn(&event::Jitter) -> f64| jitter.as_ref().map_or(0.0, field) * 1e3;
+            for (key, measured) in [
+                ("jitter_ms", ms(|jitter| jitter.last)),
+                ("jitter_max_ms", ms(|jitter| jitter.max)),
+                ("jitter_mean_ms", ms(|jitter| jitter.mean)),
+            ] {
+                let expected = expected[key].as_f64().unwrap();
+                assert!((measured - expected).abs() < 1e-6, "{name}: {key} is {measured}, expected {expected}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_stream_needs_no_more_than_its_share_of_memory() {
+        println!("{}", std::mem::size_of::<Stream>());
+        assert!(std::mem::size_of::<Stream>() <= 640);
+    }
+}
