@@ -236,12 +236,14 @@ impl Talk {
 
     fn mirrored(&mut self, stamp: Stamp, record: &hep::Hep<'_>, media: &mut Media, sink: &mut impl Sink) {
         let (source, destination) = (record.source, record.destination);
+        // The proxy's clock is nearer to the event; one that is wrong must not move our timers.
+        let stamp = record.stamp.filter(|told| told.nanos_since(stamp).abs() < CLOCKS_AGREE_NANOS).unwrap_or(stamp);
         match record.kind {
-            hep::Payload::Sip => {
-                let at = Arrival { stamp, source, destination, transport: record.sip_transport(), via: Via::Hep };
+            hep::Kind::Sip => {
+                let at = Arrival { stamp, source, destination, transport: hep_transport(record), via: Via::Hep };
                 self.sip(&at, record.payload, media, sink);
             }
-            hep::Payload::Rtcp => {
+            hep::Kind::Rtcp => {
                 let packet = Packet {
                     source,
                     destination,
@@ -348,5 +350,16 @@ impl Talk {
     }
 }
 
+/// HEP names the IP protocol; what rides on TCP stands in the top Via.
+fn hep_transport(record: &hep::Hep<'_>) -> SipTransport {
+    match record.protocol {
+        6 => SipTransport::Tcp,
+        132 => SipTransport::Sctp,
+        _ => SipTransport::Udp,
+    }
+}
+
 /// Voice quality reports remembered.
 const MAX_PUBLISHED: usize = 256;
+/// HEP records whose own time is off by more are timed by their arrival.
+const CLOCKS_AGREE_NANOS: i64 = 2_000_000_000;
