@@ -16,6 +16,7 @@ pub mod capture;
 pub mod demux;
 pub mod event;
 pub mod export;
+pub mod hep;
 pub mod limits;
 pub mod observer;
 pub mod quality;

@@ -4,6 +4,10 @@
 //! Frame (link type, bytes) -> Decoder -> Packet (addresses, transport payload)
 //! ```
 
+pub mod sctp;
+pub mod tcp;
+pub mod ws;
+
 use std::fmt;
 use std::net::IpAddr;
 
