@@ -18,6 +18,7 @@ pub mod cli;
 pub mod demux;
 pub mod event;
 pub mod export;
+pub mod hep;
 pub mod limits;
 pub mod observer;
 pub mod quality;

@@ -5,6 +5,10 @@
 //!                          \-> Decoder     -> Packet (everything else: addresses, transport payload)
 //! ```
 
+pub mod sctp;
+pub mod tcp;
+pub mod ws;
+
 use std::fmt;
 use std::net::IpAddr;
 
