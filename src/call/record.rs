@@ -1,0 +1,154 @@
+//! A call as its record, and as it stands.
+
+use super::attempt::Phase;
+use super::text::Text;
+use super::{CALL_ID, Call, FROM, Live, TO, TRACEPARENT};
+use crate::Stamp;
+use crate::event::{self, CallState, EndReason, SipTransport, Via, Why};
+use crate::wire::Endpoint;
+
+impl Call {
+    /// The record; `leg_pairs` are the address pairs of its legs that are not over.
+    pub(super) fn record(&self, leg_pairs: u32) -> event::Call {
+        let attempt = &self.attempt;
+        let hop = self.hops.primary();
+        let since = |from: Option<Stamp>, to: Option<Stamp>| {
+            from.zip(to).map(|(from, to)| to.seconds_since(from).max(0.0))
+        };
+        let start = Some(attempt.start);
+        let end = self.end.or_else(|| self.hung_up());
+        let call_id = self.text.string(CALL_ID);
+        let legs = self.legs.call_ids.iter().map(|leg: &Text<1>| leg.string(0));
+        let traceparent = self.text.string(TRACEPARENT);
+        event::Call {
+            call_ids: std::iter::once(call_id.clone()).chain(legs).collect(),
+            call_id,
+            from: self.text.string(FROM),
+            to: self.text.string(TO),
+            source: hop.source,
+            destination: hop.destination,
+            transport: hop.transport,
+            via: hop.via,
+            state: self.state(),
+            result: attempt.result,
+            status: attempt.status,
+            end_reason: end.and_then(|end| end.reason),
+            start: attempt.start,
+            end: end.map(|end| end.at),
+            challenged: attempt.challenged(),
+            post_dial_delay: since(start, attempt.ringing),
+            setup: since(start, attempt.answered),
+            ring: since(attempt.ringing, attempt.answered),
+            disconnect: end.and_then(|end| end.disconnect_seconds),
+            duration: since(attempt.answered, end.map(|end| end.at)),
+            first_response: since(start, attempt.first_response),
+            auth: since(start, attempt.retried),
+            session_request_failed: attempt.request_failed(),
+            forked: attempt.forked,
+            early_media: attempt.early_media,
+            transferred: self.transferred,
+            tenant: None,
+            route: None,
+            codec: None,
+            hops: self.pairs() + leg_pairs,
+            retransmissions: self.retransmissions,
+            one_way: None,
+            dead_air: None,
+            mos: None,
+            streams: Vec::new(),
+            traceparent: (!traceparent.is_empty()).then_some(traceparent),
+            why: self.why(),
+        }
+    }
+
+    pub(super) fn state(&self) -> CallState {
+        if self.end.is_some() || self.hung_up().is_some() {
+            return CallState::Ended;
+        }
+        match self.attempt.phase {
+            Phase::Trying | Phase::Challenged => CallState::Trying,
+            Phase::Ringing => CallState::Ringing,
+            Phase::Answered => CallState::Confirmed,
+            Phase::Over => CallState::Ended,
+        }
+    }
+
+    /// The end of a call whose BYE waits for its answer: it is over for its user.
+    fn hung_up(&self) -> Option<super::End> {
+        self.dialogs.bye_deadline()?;
+        let reason = if self.replaced.is_some() { EndReason::Replaced } else { EndReason::Bye };
+        let at = self.dialogs.hang_up()?.bye;
+        Some(super::End { at, reason: Some(reason), disconnect_seconds: None })
+    }
+
+    fn why(&self) -> Why {
+        let mut why = Why::new();
+        if self.attempt.answered.is_some() && self.attempt.ringing.is_none() {
+            why.insert("post_dial_delay", "answered without 180 to 183");
+            why.insert("ring", "answered without 180 to 183");
+        }
+        if let Some(reason) = self.end.and_then(|end| end.reason)
+            && !matches!(reason, EndReason::Bye | EndReason::Replaced)
+        {
+            why.insert("disconnect", "no BYE seen");
+        }
+        why
+    }
+}
+
+impl Live<'_> {
+    /// Call-ID of the primary leg.
+    pub fn call_id(&self) -> String {
+        self.call.text.string(CALL_ID)
+    }
+
+    /// From URI.
+    pub fn from(&self) -> String {
+        self.call.text.string(FROM)
+    }
+
+    /// To URI.
+    pub fn to(&self) -> String {
+        self.call.text.string(TO)
+    }
+
+    /// `traceparent` of the first INVITE; empty when absent.
+    pub fn traceparent(&self) -> String {
+        self.call.text.string(TRACEPARENT)
+    }
+
+    /// Where it stands. A call whose dialogs all have a BYE is ended.
+    pub fn state(&self) -> CallState {
+        self.call.state()
+    }
+
+    /// First INVITE.
+    pub fn start(&self) -> Stamp {
+        self.call.attempt.start
+    }
+
+    /// First 2xx.
+    pub fn answered(&self) -> Option<Stamp> {
+        self.call.attempt.answered
+    }
+
+    /// Sender of the first INVITE.
+    pub fn source(&self) -> Endpoint {
+        self.call.hops.primary().source
+    }
+
+    /// Receiver of the first INVITE.
+    pub fn destination(&self) -> Endpoint {
+        self.call.hops.primary().destination
+    }
+
+    /// What carried the first INVITE.
+    pub fn transport(&self) -> SipTransport {
+        self.call.hops.primary().transport
+    }
+
+    /// How it reached us.
+    pub fn via(&self) -> Via {
+        self.call.hops.primary().via
+    }
+}

@@ -1,0 +1,44 @@
+//! The few strings of a message that its record will need, in one allocation.
+
+/// Up to `N` strings, each cut after 255 bytes.
+#[derive(Debug)]
+pub(super) struct Text<const N: usize> {
+    bytes: Box<[u8]>,
+    lengths: [u8; N],
+}
+
+impl<const N: usize> Text<N> {
+    pub(super) fn new(parts: [&[u8]; N]) -> Self {
+        let parts = parts.map(|part| part.get(..usize::from(u8::MAX)).unwrap_or(part));
+        Self { bytes: parts.concat().into_boxed_slice(), lengths: parts.map(|part| part.len() as u8) }
+    }
+
+    /// The string at `place`.
+    pub(super) fn get(&self, place: usize) -> &[u8] {
+        let start: usize = self.lengths.iter().take(place).map(|&length| usize::from(length)).sum();
+        let length = self.lengths.get(place).copied().unwrap_or(0);
+        self.bytes.get(start..start + usize::from(length)).unwrap_or_default()
+    }
+
+    /// The string at `place`, what is not UTF-8 replaced.
+    pub(super) fn string(&self, place: usize) -> String {
+        String::from_utf8_lossy(self.get(place)).into_owned()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn strings_come_back_and_long_ones_are_cut() {
+        let text = Text::new([b"one".as_slice(), b"", &[b'x'; 300], b"\xff"]);
+        assert_eq!((text.string(0), text.string(1), text.string(2).len()), ("one".into(), String::new(), 255));
+        assert_eq!(text.string(3), "\u{fffd}");
+        assert_eq!(text.string(4), "");
+    }
+}

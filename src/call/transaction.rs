@@ -1,0 +1,220 @@
+//! What was already seen of each SIP transaction (RFC 3261 17, MEAS 5.1): retransmissions, and the same
+//! message seen both on the wire and by HEP.
+//!
+//! Two generations of a table: what is touched moves to the young one, and every [`GENERATION`] seconds, or
+//! when the young one has half of the limit, the old one is forgotten. So a transaction is known for at least
+//! 64 s after its last message: longer than any retransmission (64*T1 = 32 s) and than the minute after which a
+//! ringing server repeats its provisional response (RFC 3261 13.3.1.1).
+
+use super::CallKey;
+use super::fingerprint::FingerprintMap;
+use crate::Stamp;
+use crate::event::Via;
+
+/// Recent transactions.
+#[derive(Debug)]
+pub(super) struct Transactions {
+    young: FingerprintMap<Transaction>,
+    old: FingerprintMap<Transaction>,
+    began: Stamp,
+    half: usize,
+    /// Forgotten before their time because the table was full.
+    pub(super) evicted: u64,
+}
+
+/// One transaction on one hop.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Transaction {
+    /// The call it belongs to.
+    pub(super) owner: Option<CallKey>,
+    request: Sightings,
+    ack: Sightings,
+    next: u8,
+    responses: [Response; RESPONSES],
+}
+
+/// What a message is to its transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    /// Not seen before.
+    New,
+    /// Sent again.
+    Retransmission,
+    /// The same message by the other way, wire or HEP.
+    Copy,
+}
+
+/// What of a message tells it from others of its transaction.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Part {
+    Request,
+    Ack,
+    /// Status code and fingerprint of the To-tag.
+    Response(u16, u64),
+}
+
+/// How often a message arrived by wire and by HEP. The two ways show the same messages, so the larger number
+/// is how often it was sent.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sightings {
+    wire: u8,
+    hep: u8,
+}
+
+/// A (status, To-tag) pair; of the tag half a fingerprint is enough to tell the few of one transaction apart.
+#[derive(Clone, Copy, Debug, Default)]
+struct Response {
+    tag: u32,
+    status: u16,
+    sightings: Sightings,
+}
+
+impl Transactions {
+    pub(super) fn new(limit: usize) -> Self {
+        Self {
+            young: FingerprintMap::default(),
+            old: FingerprintMap::default(),
+            began: Stamp(0),
+            half: (limit / 2).max(1),
+            evicted: 0,
+        }
+    }
+
+    /// The transaction of this name, made if need be.
+    pub(super) fn entry(&mut self, name: u64, now: Stamp) -> &mut Transaction {
+        let aged = now.nanos_since(self.began) > GENERATION;
+        if aged || self.young.len() >= self.half {
+            if !aged {
+                self.evicted += self.old.len() as u64;
+            }
+            std::mem::swap(&mut self.young, &mut self.old);
+            self.young.clear();
+            self.began = now;
+        }
+        let old = &mut self.old;
+        self.young.entry(name).or_insert_with(|| old.remove(&name).unwrap_or_default())
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.young.len() + self.old.len()
+    }
+
+    pub(super) fn bytes(&self) -> usize {
+        (self.young.capacity() + self.old.capacity()) * (size_of::<(u64, Transaction)>() + 1)
+    }
+}
+
+impl Transaction {
+    /// Notes a message and says what it is.
+    pub(super) fn see(&mut self, part: Part, via: Via) -> Seen {
+        let sightings = match part {
+            Part::Request => &mut self.request,
+            Part::Ack => &mut self.ack,
+            Part::Response(status, tag) => self.response(status, tag),
+        };
+        sightings.add(via)
+    }
+
+    /// Whether the request itself was seen.
+    pub(super) fn has_request(&self) -> bool {
+        self.request.wire > 0 || self.request.hep > 0
+    }
+
+    fn response(&mut self, status: u16, tag: u64) -> &mut Sightings {
+        let tag = (tag >> 32) as u32;
+        let known = self.responses.iter().position(|r| r.status == status && r.tag == tag);
+        let index = known.unwrap_or_else(|| {
+            // A fork with more answers than places forgets the first ones.
+            let index = usize::from(self.next) % RESPONSES;
+            self.next = self.next.wrapping_add(1);
+            self.responses[index] = Response { tag, status, sightings: Sightings::default() };
+            index
+        });
+        &mut self.responses[index].sightings
+    }
+}
+
+impl Sightings {
+    fn add(&mut self, via: Via) -> Seen {
+        let (here, there) = match via {
+            Via::Wire => (&mut self.wire, self.hep),
+            Via::Hep => (&mut self.hep, self.wire),
+        };
+        *here = here.saturating_add(1);
+        if *here <= there {
+            Seen::Copy
+        } else if *here > 1 || there > 0 {
+            Seen::Retransmission
+        } else {
+            Seen::New
+        }
+    }
+}
+
+/// Nanoseconds after which a generation is old.
+const GENERATION: i64 = 64_000_000_000;
+
+/// (status, To-tag) pairs remembered: 100, 180, 183 and 200 of two branches.
+const RESPONSES: usize = 7;
+
+const _: () = assert!(size_of::<(u64, Transaction)>() <= 96, "a transaction is to stay compact");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SECOND: u64 = 1_000_000_000;
+
+    #[test]
+    fn wire_and_hep_show_one_message() {
+        let mut transaction = Transaction::default();
+        let mut see = |via| transaction.see(Part::Response(180, 7 << 40), via);
+        assert_eq!(see(Via::Wire), Seen::New);
+        assert_eq!(see(Via::Hep), Seen::Copy);
+        assert_eq!(see(Via::Hep), Seen::Retransmission);
+        assert_eq!(see(Via::Wire), Seen::Copy);
+        assert_eq!(see(Via::Wire), Seen::Retransmission);
+    }
+
+    #[test]
+    fn another_status_or_tag_is_another_response() {
+        let mut transaction = Transaction::default();
+        let mut see = |status, tag: u64| transaction.see(Part::Response(status, tag << 32), Via::Wire);
+        assert_eq!(see(180, 1), Seen::New);
+        assert_eq!(see(180, 2), Seen::New);
+        assert_eq!(see(200, 1), Seen::New);
+        assert_eq!(see(180, 1), Seen::Retransmission);
+    }
+
+    #[test]
+    fn more_branches_than_places_stay_in_place() {
+        let mut transaction = Transaction::default();
+        for tag in 0..1000_u64 {
+            assert_eq!(transaction.see(Part::Response(200, tag << 32), Via::Wire), Seen::New);
+        }
+    }
+
+    #[test]
+    fn a_transaction_is_known_for_a_generation_and_forgotten_after_two() {
+        let mut transactions = Transactions::new(100);
+        let mut see = |now: u64| transactions.entry(9, Stamp(now * SECOND)).see(Part::Request, Via::Wire);
+        assert_eq!(see(1000), Seen::New);
+        assert_eq!(see(1064), Seen::Retransmission);
+        assert_eq!(see(1128), Seen::Retransmission);
+        for other in 0..4 {
+            transactions.entry(other, Stamp((1200 + 100 * other) * SECOND));
+        }
+        assert_eq!(transactions.entry(9, Stamp(1600 * SECOND)).see(Part::Request, Via::Wire), Seen::New);
+        assert_eq!(transactions.evicted, 0);
+    }
+
+    #[test]
+    fn a_flood_stays_within_the_limit_and_is_counted() {
+        let mut transactions = Transactions::new(1000);
+        for name in 0..100_000_u64 {
+            transactions.entry(name.wrapping_mul(0x9e37_79b9_7f4a_7c15), Stamp(name));
+            assert!(transactions.len() <= 1000);
+        }
+        assert_eq!(transactions.evicted, 99_000);
+    }
+}
