@@ -57,7 +57,7 @@ impl Table {
 
     /// Prints the report.
     pub fn finish(mut self, totals: &Totals, files: &[String], out: &mut impl Write) -> io::Result<()> {
-        let style = &self.style;
+        let style = self.style;
         let mut notes = Notes::default();
         let mut page = header(totals, files, style);
         self.calls.summary(&mut page, style);
@@ -85,11 +85,11 @@ impl Sink for Table {
     }
 }
 
-fn header(totals: &Totals, files: &[String], style: &Style) -> String {
+fn header(totals: &Totals, files: &[String], style: Style) -> String {
     let mut page = String::new();
     let count =
         |name: &str, count: u64| (count > 0).then(|| Cell::plain(format!("{name} {}", grouped(count))));
-    title(&mut page, "Capture", "", style);
+    title(&mut page, "Capture", style);
     let (shown, rest) = files.split_at(files.len().min(FILES_SHOWN));
     let mut names: Vec<_> = shown.iter().map(|file| Cell::plain(style.clean(file))).collect();
     if !rest.is_empty() {

@@ -122,7 +122,7 @@ impl Notes {
         format!("({})", LETTERS.get(at..=at).unwrap_or("z"))
     }
 
-    pub(super) fn print(self, page: &mut String, style: &Style) {
+    pub(super) fn print(self, page: &mut String, style: Style) {
         let marks = self.reasons.iter().enumerate();
         let mut lines: Vec<(String, &str)> = marks
             .map(|(at, reason)| (format!("({})", LETTERS.get(at..=at).unwrap_or("z")), &**reason))
@@ -146,7 +146,7 @@ impl Notes {
         if lines.is_empty() {
             return;
         }
-        title(page, "Notes", "", style);
+        title(page, "Notes", style);
         for (word, meaning) in lines {
             let mut line = String::from("  ");
             style.paint(&mut line, &format!("{word:<WORD_WIDTH$}"), Tone::Plain);

@@ -37,11 +37,11 @@ impl RegistrationSection {
         self.delay.add(registration.delay);
     }
 
-    pub(super) fn summary(&self, page: &mut String, style: &Style) {
+    pub(super) fn summary(&self, page: &mut String, style: Style) {
         if self.attempts == 0 {
             return;
         }
-        title(page, "Registrations", "", style);
+        title(page, "Registrations", style);
         let mut all = vec![Cell::plain(grouped(self.attempts))];
         let mut outcomes: Vec<_> = self.outcomes.iter().collect();
         outcomes.sort_by_key(|(_, count)| std::cmp::Reverse(**count));
