@@ -385,8 +385,12 @@ mod tests {
             unicode in any::<bool>(),
         ) {
             let mut table = Table::new(3, Style { colour: false, unicode });
-            calls.into_iter().for_each(|call| table.event(Event::Call(call)));
-            streams.into_iter().for_each(|stream| table.event(Event::Stream(stream)));
+            for call in calls {
+                table.event(Event::Call(call));
+            }
+            for stream in streams {
+                table.event(Event::Stream(stream));
+            }
             let totals = Totals {
                 packets,
                 bytes,

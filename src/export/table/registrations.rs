@@ -25,7 +25,7 @@ impl RegistrationSection {
         self.attempts += 1;
         let outcome = match (registration.result, registration.status) {
             (Some(RegistrationResult::Success), _) => "succeeded".to_owned(),
-            (Some(RegistrationResult::Failure), Some(status)) => format!("failed by {status}"),
+            (Some(RegistrationResult::Failure), Some(status)) => format!("failed by {}", status.min(999)),
             (Some(RegistrationResult::Failure), None) => "failed".to_owned(),
             (Some(RegistrationResult::Timeout), _) => "no response".to_owned(),
             (Some(RegistrationResult::Redirect), _) => "redirected".to_owned(),
