@@ -244,7 +244,7 @@ mod tests {
     }
 
     #[test]
-    fn each_command_shows_an_example_and_its_exit_codes() {
+    fn each_command_shows_an_example_and_the_program_its_exit_codes() {
         for mut sub in command().get_subcommands().cloned() {
             let help = sub.render_long_help().to_string();
             assert!(sub.is_hide_set() || help.contains("Examples:"), "{help}");

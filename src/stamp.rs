@@ -39,22 +39,40 @@ impl Stamp {
 /// RFC 3339, UTC, nanoseconds: `2026-11-21T10:54:46.000000001Z`.
 impl fmt::Display for Stamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (seconds, nanos) = (self.0 / NANOS_PER_SECOND, self.0 % NANOS_PER_SECOND);
-        let (days, of_day) = (seconds / 86_400, seconds % 86_400);
-        let (year, month, day) = civil_from_days(days);
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{nanos:09}Z",
-            of_day / 3600,
-            of_day / 60 % 60,
-            of_day % 60
-        )
+        f.write_str(std::str::from_utf8(&self.rfc_3339()).unwrap_or_default())
     }
 }
 
 impl Serialize for Stamp {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        serializer.serialize_str(std::str::from_utf8(&self.rfc_3339()).unwrap_or_default())
+    }
+}
+
+impl Stamp {
+    /// Digit by digit: a report has several times in each of its entries. The year has four digits until
+    /// 2554, where the nanoseconds run out.
+    fn rfc_3339(self) -> [u8; 30] {
+        let mut text = *b"0000-00-00T00:00:00.000000000Z";
+        let (seconds, nanos) = (self.0 / NANOS_PER_SECOND, self.0 % NANOS_PER_SECOND);
+        let (days, of_day) = (seconds / 86_400, seconds % 86_400);
+        let (year, month, day) = civil_from_days(days);
+        for (place, value) in [
+            (0..4, year),
+            (5..7, month),
+            (8..10, day),
+            (11..13, of_day / 3600),
+            (14..16, of_day / 60 % 60),
+            (17..19, of_day % 60),
+            (20..29, nanos),
+        ] {
+            let mut rest = value;
+            for digit in text.get_mut(place).into_iter().flatten().rev() {
+                *digit = b'0' + (rest % 10) as u8;
+                rest /= 10;
+            }
+        }
+        text
     }
 }
 
@@ -83,6 +101,7 @@ mod tests {
         assert_eq!(Stamp(951_782_400_000_000_001).to_string(), "2000-02-29T00:00:00.000000001Z");
         assert_eq!(Stamp(1_105_725_482_965_944_000).to_string(), "2005-01-14T17:58:02.965944000Z");
         assert_eq!(Stamp(4_102_444_799_999_999_999).to_string(), "2099-12-31T23:59:59.999999999Z");
+        assert_eq!(Stamp(u64::MAX).to_string(), "2554-07-21T23:34:33.709551615Z");
     }
 
     #[test]

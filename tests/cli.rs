@@ -1,5 +1,7 @@
 //! The program as a user runs it: exit codes, closed pipes, documents that are its own output.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot run its subject has failed")]
+
 use std::process::{Command, Output, Stdio};
 
 fn sidetone(args: &[&str]) -> Output {

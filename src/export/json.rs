@@ -15,7 +15,7 @@
 //! ```
 
 use std::collections::BTreeMap;
-use std::io::{self, BufWriter, Seek, Write};
+use std::io::{self, BufReader, Seek, Write};
 
 use serde::Serialize;
 use tempfile::{SpooledTempFile, spooled_tempfile};
@@ -100,25 +100,31 @@ impl Sink for Report {
 /// One list of the document, without its brackets.
 #[derive(Debug)]
 struct Spool {
-    file: BufWriter<SpooledTempFile>,
+    pending: Vec<u8>,
+    spilled: SpooledTempFile,
     empty: bool,
 }
 
 impl Spool {
     fn new() -> Self {
-        Self { file: BufWriter::with_capacity(BUFFER_BYTES, spooled_tempfile(IN_MEMORY_BYTES)), empty: true }
+        Self { pending: Vec::new(), spilled: spooled_tempfile(IN_MEMORY_BYTES), empty: true }
     }
 
     fn push(&mut self, entry: &impl Serialize) -> io::Result<()> {
-        self.file.write_all(if self.empty { b"\n" } else { b",\n" })?;
+        self.pending.extend_from_slice(if self.empty { b"\n" } else { b",\n" });
         self.empty = false;
-        Ok(serde_json::to_writer(&mut self.file, entry)?)
+        serde_json::to_writer(&mut self.pending, entry)?;
+        if self.pending.len() >= CHUNK_BYTES {
+            self.spilled.write_all(&self.pending)?;
+            self.pending.clear();
+        }
+        Ok(())
     }
 
-    fn copy_to(self, out: &mut impl Write) -> io::Result<()> {
-        let mut file = self.file.into_inner().map_err(io::IntoInnerError::into_error)?;
-        file.rewind()?;
-        io::copy(&mut file, out)?;
+    fn copy_to(mut self, out: &mut impl Write) -> io::Result<()> {
+        self.spilled.rewind()?;
+        io::copy(&mut BufReader::with_capacity(CHUNK_BYTES, self.spilled), out)?;
+        out.write_all(&self.pending)?;
         if !self.empty {
             out.write_all(b"\n")?;
         }
@@ -191,7 +197,7 @@ impl<'a> Sip<'a> {
 
 /// A list up to this size never touches the disk.
 const IN_MEMORY_BYTES: usize = 1 << 20;
-const BUFFER_BYTES: usize = 32 << 10;
+const CHUNK_BYTES: usize = 256 << 10;
 
 #[cfg(test)]
 mod tests {
@@ -310,7 +316,7 @@ mod tests {
         let (text, it) = document(Vec::new(), &Totals::default());
         assert_eq!(it["calls"], Value::Array(Vec::new()));
         assert!(it["capture"]["first"].is_null());
-        assert!(text.ends_with("\n"));
+        assert!(text.ends_with('\n'));
     }
 
     #[test]

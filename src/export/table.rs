@@ -57,7 +57,7 @@ impl Table {
 
     /// Prints the report.
     pub fn finish(mut self, totals: &Totals, files: &[String], out: &mut impl Write) -> io::Result<()> {
-        let style = &self.style;
+        let style = self.style;
         let mut notes = Notes::default();
         let mut page = header(totals, files, style);
         self.calls.summary(&mut page, style);
@@ -85,11 +85,11 @@ impl Sink for Table {
     }
 }
 
-fn header(totals: &Totals, files: &[String], style: &Style) -> String {
+fn header(totals: &Totals, files: &[String], style: Style) -> String {
     let mut page = String::new();
     let count =
         |name: &str, count: u64| (count > 0).then(|| Cell::plain(format!("{name} {}", grouped(count))));
-    title(&mut page, "Capture", "", style);
+    title(&mut page, "Capture", style);
     let (shown, rest) = files.split_at(files.len().min(FILES_SHOWN));
     let mut names: Vec<_> = shown.iter().map(|file| Cell::plain(style.clean(file))).collect();
     if !rest.is_empty() {
@@ -385,8 +385,12 @@ mod tests {
             unicode in any::<bool>(),
         ) {
             let mut table = Table::new(3, Style { colour: false, unicode });
-            calls.into_iter().for_each(|call| table.event(Event::Call(call)));
-            streams.into_iter().for_each(|stream| table.event(Event::Stream(stream)));
+            for call in calls {
+                table.event(Event::Call(call));
+            }
+            for stream in streams {
+                table.event(Event::Stream(stream));
+            }
             let totals = Totals {
                 packets,
                 bytes,

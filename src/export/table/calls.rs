@@ -65,8 +65,8 @@ impl CallSection {
         self.worst.add(badness(&call), (call, loss));
     }
 
-    pub(super) fn summary(&self, page: &mut String, style: &Style) {
-        title(page, "Calls", "", style);
+    pub(super) fn summary(&self, page: &mut String, style: Style) {
+        title(page, "Calls", style);
         if self.attempts == 0 {
             items(page, "attempts", &[Cell::plain("none seen")], style);
             return;
@@ -132,7 +132,7 @@ impl CallSection {
         losses: &mut Losses,
         totals: &Totals,
         notes: &mut Notes,
-        style: &Style,
+        style: Style,
     ) {
         if self.attempts == 0 {
             return;
@@ -145,13 +145,13 @@ impl CallSection {
             notes.directions |= loss.to_callee.is_some() || loss.to_caller.is_some();
             lines.push(row(call, loss, dated, notes, style));
         }
-        title(page, "Calls, worst first", "", style);
+        title(page, "Calls, worst first", style);
         table(page, COLUMNS, &lines, style);
         left_out(page, self.worst.seen - lines.len() as u64, style);
     }
 }
 
-fn row(call: &Call, loss: Loss, dated: bool, notes: &mut Notes, style: &Style) -> Vec<Cell> {
+fn row(call: &Call, loss: Loss, dated: bool, notes: &mut Notes, style: Style) -> Vec<Cell> {
     let outcome_tone = match badness(call) {
         60.. if call.result != Some(CallResult::Answered) => Tone::Bad,
         40.. if call.result != Some(CallResult::Answered) => Tone::Fair,

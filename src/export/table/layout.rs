@@ -39,17 +39,16 @@ impl Cell {
 }
 
 /// A section's heading, after an empty line.
-pub(super) fn title(page: &mut String, name: &str, more: &str, style: &Style) {
+pub(super) fn title(page: &mut String, name: &str, style: Style) {
     if !page.is_empty() {
         page.push('\n');
     }
     style.paint(page, name, Tone::Head);
-    style.paint(page, more, Tone::Faint);
     page.push('\n');
 }
 
 /// A labelled line of short items, broken between items where the page ends; nothing without items.
-pub(super) fn items(page: &mut String, label: &str, items: &[Cell], style: &Style) {
+pub(super) fn items(page: &mut String, label: &str, items: &[Cell], style: Style) {
     if items.is_empty() {
         return;
     }
@@ -78,7 +77,7 @@ pub(super) fn items(page: &mut String, label: &str, items: &[Cell], style: &Styl
 }
 
 /// Says how many rows the table does not show.
-pub(super) fn left_out(page: &mut String, count: u64, style: &Style) {
+pub(super) fn left_out(page: &mut String, count: u64, style: Style) {
     if count > 0 {
         let line = format!("{INDENT}and {} more, none of them worse: --top 0 shows all", grouped(count));
         style.paint(page, &line, Tone::Faint);
@@ -87,7 +86,7 @@ pub(super) fn left_out(page: &mut String, count: u64, style: &Style) {
 }
 
 /// Lays the rows out, one line each, below a line of heads.
-pub(super) fn table(page: &mut String, columns: &[Column], rows: &[Vec<Cell>], style: &Style) {
+pub(super) fn table(page: &mut String, columns: &[Column], rows: &[Vec<Cell>], style: Style) {
     let mut kept = Vec::new();
     for (at, column) in columns.iter().enumerate() {
         let width =

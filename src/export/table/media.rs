@@ -57,8 +57,8 @@ impl MediaSection {
         self.worst.add(badness(&stream), stream);
     }
 
-    pub(super) fn summary(&self, page: &mut String, style: &Style) {
-        title(page, "Streams", "", style);
+    pub(super) fn summary(&self, page: &mut String, style: Style) {
+        title(page, "Streams", style);
         if self.streams == 0 {
             items(page, "streams", &[Cell::plain("none seen")], style);
             return;
@@ -84,19 +84,19 @@ impl MediaSection {
         items(page, "MOS-LQ", &rated, style);
     }
 
-    pub(super) fn rows(&mut self, page: &mut String, notes: &mut Notes, style: &Style) {
+    pub(super) fn rows(&mut self, page: &mut String, notes: &mut Notes, style: Style) {
         if self.streams == 0 {
             return;
         }
         let lines: Vec<_> = self.worst.rows().map(|stream| row(stream, notes, style)).collect();
         notes.streams = true;
-        title(page, "Streams, worst first", "", style);
+        title(page, "Streams, worst first", style);
         table(page, COLUMNS, &lines, style);
         left_out(page, self.worst.seen - lines.len() as u64, style);
     }
 }
 
-fn row(stream: &Stream, notes: &mut Notes, style: &Style) -> Vec<Cell> {
+fn row(stream: &Stream, notes: &mut Notes, style: Style) -> Vec<Cell> {
     let flags = flags(stream);
     let grave = flags.first().is_some_and(|flag| *flag <= Flag::Outage);
     let late = stream.discarded.map(|discarded| discarded.adaptive as f64 / stream.expected.max(1) as f64);

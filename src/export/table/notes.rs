@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::layout::{PAGE_WIDTH, title};
-use super::style::{Style, Tone};
+use super::style::Style;
 
 /// A remark on a call or a stream, in the order of the legend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -40,11 +40,11 @@ impl Flag {
         match self {
             Self::OneWayCaller => (
                 "deaf-caller",
-                "no media towards the caller: look at NAT, firewall, and the address and port in the callee's SDP",
+                "one-way: no media towards the caller: look at NAT, firewall, and the address and port in the callee's SDP",
             ),
             Self::OneWayCallee => (
                 "deaf-callee",
-                "no media towards the callee: look at NAT, firewall, and the address and port in the caller's SDP",
+                "one-way: no media towards the callee: look at NAT, firewall, and the address and port in the caller's SDP",
             ),
             Self::DeadAir => (
                 "dead-air",
@@ -119,39 +119,33 @@ impl Notes {
             }
             self.reasons.len() - 1
         });
-        format!("({})", LETTERS.get(at..=at).unwrap_or("z"))
+        letter(at)
     }
 
-    pub(super) fn print(self, page: &mut String, style: &Style) {
-        let marks = self.reasons.iter().enumerate();
-        let mut lines: Vec<(String, &str)> = marks
-            .map(|(at, reason)| (format!("({})", LETTERS.get(at..=at).unwrap_or("z")), &**reason))
-            .collect();
-        let no_mos: Vec<String> = lines.iter().map(|(_, reason)| format!("no MOS: {reason}")).collect();
-        for (line, reason) in lines.iter_mut().zip(&no_mos) {
-            line.1 = reason;
+    pub(super) fn print(self, page: &mut String, style: Style) {
+        let line = |word: &str, meaning: &str| (word.to_owned(), meaning.to_owned());
+        let mut lines = Vec::new();
+        for (at, reason) in self.reasons.iter().enumerate() {
+            lines.push((letter(at), format!("no MOS: {reason}")));
         }
         if self.directions {
-            lines.push(("loss> loss<".to_owned(), "worst stream towards the callee, towards the caller"));
+            lines.push(line("loss> loss<", "worst stream towards the callee, towards the caller"));
         }
         if self.streams {
-            lines.push(("BurstR".to_owned(), "1 = losses fall at random, more = they come together"));
-            lines.push(("jitter".to_owned(), "mean/largest, ms (RFC 3550)"));
-            lines.push((
-                "late".to_owned(),
-                "arrived, but too late for an adaptive de-jitter buffer; counted in the MOS",
-            ));
+            lines.push(line("BurstR", "1 = losses fall at random, more = they come together"));
+            lines.push(line("jitter", "mean/largest, ms (RFC 3550)"));
+            let late = "arrived, but too late for an adaptive de-jitter buffer; counted in the MOS";
+            lines.push(line("late", late));
         }
-        lines.extend(self.flags.iter().map(|flag| (flag.word().to_owned(), flag.legend().1)));
+        lines.extend(self.flags.iter().map(|flag| line(flag.word(), flag.legend().1)));
         if lines.is_empty() {
             return;
         }
-        title(page, "Notes", "", style);
+        title(page, "Notes", style);
         for (word, meaning) in lines {
-            let mut line = String::from("  ");
-            style.paint(&mut line, &format!("{word:<WORD_WIDTH$}"), Tone::Plain);
+            let mut line = format!("  {word:<WORD_WIDTH$}");
             let mut used = 2 + WORD_WIDTH;
-            for word in style.clean(meaning).split(' ') {
+            for word in style.clean(&meaning).split(' ') {
                 let word = style.elide(word, PAGE_WIDTH - 2 - WORD_WIDTH - 1);
                 let width = super::layout::width(&word);
                 if used + 1 + width > PAGE_WIDTH {
@@ -168,6 +162,10 @@ impl Notes {
             page.push('\n');
         }
     }
+}
+
+fn letter(at: usize) -> String {
+    format!("({})", LETTERS.get(at..=at).unwrap_or("z"))
 }
 
 const LETTERS: &str = "abcdefghijklmnopqrstuvwxyz";

@@ -25,7 +25,7 @@ impl RegistrationSection {
         self.attempts += 1;
         let outcome = match (registration.result, registration.status) {
             (Some(RegistrationResult::Success), _) => "succeeded".to_owned(),
-            (Some(RegistrationResult::Failure), Some(status)) => format!("failed by {status}"),
+            (Some(RegistrationResult::Failure), Some(status)) => format!("failed by {}", status.min(999)),
             (Some(RegistrationResult::Failure), None) => "failed".to_owned(),
             (Some(RegistrationResult::Timeout), _) => "no response".to_owned(),
             (Some(RegistrationResult::Redirect), _) => "redirected".to_owned(),
@@ -37,11 +37,11 @@ impl RegistrationSection {
         self.delay.add(registration.delay);
     }
 
-    pub(super) fn summary(&self, page: &mut String, style: &Style) {
+    pub(super) fn summary(&self, page: &mut String, style: Style) {
         if self.attempts == 0 {
             return;
         }
-        title(page, "Registrations", "", style);
+        title(page, "Registrations", style);
         let mut all = vec![Cell::plain(grouped(self.attempts))];
         let mut outcomes: Vec<_> = self.outcomes.iter().collect();
         outcomes.sort_by_key(|(_, count)| std::cmp::Reverse(**count));

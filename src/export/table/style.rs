@@ -92,3 +92,32 @@ impl Style {
 fn is_narrow(c: char) -> bool {
     matches!(c, '\u{a1}'..='\u{24f}' | '\u{391}'..='\u{3c9}' | '\u{400}'..='\u{45f}') && c != '\u{ad}'
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UNICODE: Style = Style { colour: false, unicode: true };
+    const ASCII: Style = Style { colour: false, unicode: false };
+
+    #[test]
+    fn what_does_not_fit_loses_its_middle() {
+        assert_eq!(UNICODE.elide("[2001:db8::1]:49170", 19), "[2001:db8::1]:49170");
+        assert_eq!(UNICODE.elide("[2001:db8::1]:49170", 14), "[2001:d\u{2026}:49170");
+        assert_eq!(ASCII.elide("[2001:db8::1]:49170", 14), "[2001:..:49170");
+        assert_eq!(ASCII.elide("abc", 1), "a");
+    }
+
+    #[test]
+    fn any_count_but_0_shows_as_a_bar() {
+        assert_eq!(ASCII.bars(&[0, 1, 1_000_000, 500_000]), " .@=");
+        assert_eq!(UNICODE.bars(&[0, 1, 8]), " \u{2581}\u{2588}");
+        assert_eq!(ASCII.bars(&[0, 0]), "  ");
+    }
+
+    #[test]
+    fn nothing_that_steers_a_terminal_gets_through() {
+        assert_eq!(UNICODE.clean("a\x1b[2J\u{9b}\u{202e}\u{ad}\u{fc}\u{20ac}"), "a?[2J???\u{fc}?");
+        assert_eq!(ASCII.clean("\u{fc}"), "?");
+    }
+}
