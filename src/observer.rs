@@ -28,6 +28,7 @@ use std::collections::BTreeMap;
 use self::desk::Desk;
 use self::flow::Flow;
 use crate::Stamp;
+use crate::call;
 use crate::event::{Sink, Totals};
 use crate::limits::Limits;
 use crate::quality::codec::Table;
@@ -43,8 +44,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Codec constants of the E-model.
     pub impairments: Table,
-    /// Header whose value joins the legs of a call across a B2BUA, such as `X-CID` (MEAS 5.9).
-    pub correlation_header: Option<String>,
+    /// How the legs of a call find one another, and the like.
+    pub calls: call::Settings,
 }
 
 /// The measuring core.

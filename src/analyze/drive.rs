@@ -1,20 +1,44 @@
 //! The driver: inputs through the reader and the observer into a sink.
 
-use crate::cli::Analyze;
-use crate::event::Sink;
-
 use super::{Fault, FaultKind, Outcome, Progress};
+use crate::capture::file::Files;
+use crate::capture::{self, Source};
+use crate::cli::Analyze;
+use crate::event::{Event, Sink};
+use crate::observer::{Observer, Settings};
 
 /// Feeds everything in `args.files` to the observer, and what becomes final to `sink`.
-pub fn drive(args: &Analyze, _sink: &mut dyn Sink, _progress: &mut Progress) -> Outcome {
-    // Border to the reader and the observer: here they are joined.
-    let faults = args.files.iter().map(|path| {
-        let path = path.display();
-        if args.files.iter().all(|file| file.exists()) {
-            Fault { text: format!("{path}: this build has no reader"), kind: FaultKind::Foreign }
-        } else {
-            Fault { text: format!("{path}: cannot be opened: is the name right?"), kind: FaultKind::Missing }
+pub fn drive(args: &Analyze, sink: &mut dyn Sink, progress: &mut Progress) -> Outcome {
+    let mut sink = |event: Event| sink.event(event);
+    let mut files = Files::open(&args.files);
+    let mut observer = Observer::new(Settings::default());
+    let broken = loop {
+        match files.poll(&mut |frames| observer.packets(frames, &mut sink)) {
+            Ok(capture::Progress::More) => {
+                let (read, total) = files.progress();
+                progress.at(read, total);
+            }
+            Ok(capture::Progress::End) => break None,
+            Err(error) => break Some(error),
         }
-    });
-    Outcome { faults: faults.collect(), ..Outcome::default() }
+    };
+    observer.finish(&mut sink);
+    let mut faults: Vec<Fault> = files.faults().iter().map(Fault::from).collect();
+    faults.extend(broken.map(|error| Fault { text: error.to_string(), kind: FaultKind::Damaged }));
+    Outcome {
+        totals: observer.totals(),
+        files: files.captures().iter().map(|path| path.display().to_string()).collect(),
+        faults,
+    }
+}
+
+impl From<&capture::Fault> for Fault {
+    fn from(fault: &capture::Fault) -> Self {
+        let kind = match fault.kind {
+            capture::FaultKind::Missing | capture::FaultKind::Unreadable => FaultKind::Missing,
+            capture::FaultKind::Empty | capture::FaultKind::Foreign => FaultKind::Foreign,
+            capture::FaultKind::Truncated | capture::FaultKind::Corrupt => FaultKind::Damaged,
+        };
+        Self { text: fault.to_string(), kind }
+    }
 }

@@ -33,7 +33,6 @@ pub(crate) struct Desk {
 /// Everything that takes a whole message.
 struct Talk {
     calls: Calls,
-    correlation_header: Option<String>,
     session: sdp::Session,
     notices: Vec<Notice>,
     done: Vec<CallKey>,
@@ -49,14 +48,13 @@ struct Talk {
 
 impl Desk {
     pub(crate) fn new(settings: Settings) -> Self {
-        let Settings { limits, impairments, correlation_header } = settings;
+        let Settings { limits, impairments, calls } = settings;
         Self {
             media: Media::new(&limits, impairments),
             tcp: Streams::new(&limits),
             sctp: sctp::Chunks::default(),
             talk: Talk {
-                calls: Calls::new(&limits),
-                correlation_header,
+                calls: Calls::new(&limits, calls),
                 session: sdp::Session::default(),
                 notices: Vec::new(),
                 done: Vec::new(),
@@ -184,7 +182,9 @@ impl Desk {
         let calls = self.talk.calls.counters();
         let media = self.media.counters;
         totals.requests = calls.requests().map(|(method, tally)| (method.to_owned(), tally.total)).collect();
-        totals.responses = calls.responses().map(|(code, tally)| (code, tally.total)).collect();
+        for (_, code, tally) in calls.responses() {
+            *totals.responses.entry(code).or_default() += tally.total;
+        }
         totals.retransmissions = calls.retransmissions();
         totals.malformed = calls.malformed + self.talk.malformed;
         totals.orphans = calls.orphans;
@@ -276,9 +276,8 @@ impl Talk {
         if described {
             sdp::parse(body.sdp, &mut self.session);
         }
-        let correlation = self.correlation_header.as_deref().and_then(|name| message.header(name).next());
         let session = described.then_some(&self.session);
-        let routed = self.calls.message(at, &message, session, correlation, &mut self.notices);
+        let routed = self.calls.message(at, &message, session, &mut self.notices);
         if let Some(routed) = routed
             && described
             && !routed.retransmission
@@ -322,7 +321,7 @@ impl Talk {
     /// Tells streams that are over.
     fn tell_streams(&mut self, media: &mut Media, sink: &mut impl Sink) {
         for (call, mut stream) in media.ended.drain(..) {
-            stream.call_id = call.and_then(|call| self.calls.call_id(call)).map(str::to_owned);
+            stream.call_id = call.and_then(|call| self.calls.get(call)).map(|call| call.call_id());
             sink.event(Event::Stream(stream));
         }
     }
