@@ -132,10 +132,11 @@ impl Notes {
             lines.push(line("loss> loss<", "worst stream towards the callee, towards the caller"));
         }
         if self.streams {
-            lines.push(line("BurstR", "1 = losses fall at random, more = they come together"));
+            lines.push(line("burst", "BurstR: 1 = losses fall at random, more = they come together"));
             lines.push(line("jitter", "mean/largest, ms (RFC 3550)"));
             let late = "arrived, but too late for an adaptive de-jitter buffer; counted in the MOS";
             lines.push(line("late", late));
+            lines.push(line("RTT", "round trip from end to end by RTCP, ms"));
         }
         lines.extend(self.flags.iter().map(|flag| line(flag.word(), flag.legend().1)));
         if lines.is_empty() {
