@@ -147,6 +147,7 @@ impl CallSection {
         }
         title(page, "Calls, worst first", style);
         table(page, COLUMNS, &lines, style);
+        notes.losses_refused = losses.refused;
         left_out(page, self.worst.seen - lines.len() as u64, style);
     }
 }
