@@ -7,14 +7,14 @@ use crate::event::*;
 use crate::rtp::payload::Codec;
 use crate::wire::Endpoint;
 
-pub(super) const START: Stamp = Stamp(1_795_258_486_000_000_000);
+pub(crate) const START: Stamp = Stamp(1_795_258_486_000_000_000);
 
-pub(super) fn endpoint(ip: &str, port: u16) -> Endpoint {
+pub(crate) fn endpoint(ip: &str, port: u16) -> Endpoint {
     Endpoint { ip: ip.parse::<IpAddr>().unwrap(), port }
 }
 
 /// An answered, unremarkable call.
-pub(super) fn call() -> Call {
+pub(crate) fn call() -> Call {
     Call {
         call_id: "a84b4c76e66710@pc33.atlanta.com".into(),
         call_ids: vec!["a84b4c76e66710@pc33.atlanta.com".into()],
@@ -57,7 +57,7 @@ pub(super) fn call() -> Call {
 }
 
 /// A call that never was answered.
-pub(super) fn failed_call(result: CallResult, status: Option<u16>) -> Call {
+pub(crate) fn failed_call(result: CallResult, status: Option<u16>) -> Call {
     Call {
         result: Some(result),
         status,
@@ -76,7 +76,7 @@ pub(super) fn failed_call(result: CallResult, status: Option<u16>) -> Call {
     }
 }
 
-pub(super) fn registration() -> Registration {
+pub(crate) fn registration() -> Registration {
     Registration {
         call_id: "reg1@atlanta.com".into(),
         aor: "sip:alice@atlanta.com".into(),
@@ -94,7 +94,7 @@ pub(super) fn registration() -> Registration {
 }
 
 /// The caller's voice, 1.5 % lost.
-pub(super) fn stream() -> Stream {
+pub(crate) fn stream() -> Stream {
     Stream {
         id: "s1".into(),
         ssrc: "0x1a2b3c4d".into(),
@@ -171,7 +171,7 @@ pub(super) fn stream() -> Stream {
     }
 }
 
-pub(super) fn report() -> Report {
+pub(crate) fn report() -> Report {
     Report {
         kind: ReportKind::VqRtcpxr,
         stamp: START.plus_seconds(70),
@@ -185,7 +185,7 @@ pub(super) fn report() -> Report {
     }
 }
 
-pub(super) fn window() -> Window {
+pub(crate) fn window() -> Window {
     Window {
         start: START,
         codec: Codec::Pcmu,
@@ -200,11 +200,11 @@ pub(super) fn window() -> Window {
     }
 }
 
-pub(super) fn transfer() -> Transfer {
+pub(crate) fn transfer() -> Transfer {
     Transfer { call_id: call().call_id, attended: true, status: Some(200) }
 }
 
-pub(super) fn totals() -> Totals {
+pub(crate) fn totals() -> Totals {
     Totals {
         packets: 6_512,
         bytes: 1_302_400,
@@ -228,7 +228,7 @@ pub(super) fn totals() -> Totals {
 }
 
 /// Every kind of event at least once.
-pub(super) fn events() -> Vec<Event> {
+pub(crate) fn events() -> Vec<Event> {
     vec![
         Event::Window(window()),
         Event::Report(report()),

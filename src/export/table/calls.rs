@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::event::{Call, CallResult, CallState, EndReason, Missing, Totals};
 
-use super::layout::{Align, Cell, Column, items, left_out, table, title};
+use super::layout::{Align, Cell, Column, Give, items, left_out, table, title};
 use super::notes::{Flag, Notes};
 use super::style::{Style, Tone};
 use super::tally::{Loss, Losses, Spread, Worst};
@@ -147,6 +147,7 @@ impl CallSection {
         }
         title(page, "Calls, worst first", style);
         table(page, COLUMNS, &lines, style);
+        notes.losses_refused = losses.refused;
         left_out(page, self.worst.seen - lines.len() as u64, style);
     }
 }
@@ -248,8 +249,8 @@ fn outcome(call: &Call) -> String {
         CallResult::Redirected => format!("{status} redirected"),
         CallResult::Failed => format!("{status} {}", phrase(status)),
         CallResult::Timeout => "no response".to_owned(),
-        CallResult::NoFinal => "no final answer".to_owned(),
-        CallResult::AbandonedAuth => "gave up at auth".to_owned(),
+        CallResult::NoFinal => "no final".to_owned(),
+        CallResult::AbandonedAuth => "auth given up".to_owned(),
         CallResult::Cancelled => "cancelled".to_owned(),
     }
 }
@@ -260,7 +261,7 @@ fn phrase(status: u16) -> &'static str {
         402 => "payment",
         403 => "forbidden",
         404 | 604 => "not found",
-        408 => "timed out",
+        408 | 504 => "timeout",
         410 => "gone",
         415 => "media type",
         420 => "bad extension",
@@ -272,12 +273,11 @@ fn phrase(status: u16) -> &'static str {
         485 => "ambiguous",
         486 | 600 => "busy",
         487 => "cancelled",
-        488 | 606 => "not acceptable",
+        488 | 606 => "unacceptable",
         500 => "server error",
-        501 => "not implemented",
+        501 => "unsupported",
         502 => "bad gateway",
-        503 => "out of service",
-        504 => "server timed out",
+        503 => "no service",
         513 => "too large",
         603 => "declined",
         607 => "unwanted",
@@ -313,17 +313,17 @@ pub(super) fn loss_tone(ratio: Option<f64>) -> Tone {
 }
 
 const COLUMNS: &[Column] = &[
-    Column { head: "start", align: Align::Left, least: None },
-    Column { head: "from", align: Align::Left, least: Some(7) },
-    Column { head: "to", align: Align::Left, least: Some(7) },
-    Column { head: "result", align: Align::Left, least: Some(8) },
-    Column { head: "PDD s", align: Align::Right, least: None },
-    Column { head: "setup", align: Align::Right, least: None },
-    Column { head: "talk", align: Align::Right, least: None },
-    Column { head: "MOS", align: Align::Right, least: None },
-    Column { head: "loss>", align: Align::Right, least: None },
-    Column { head: "loss<", align: Align::Right, least: None },
-    Column { head: "flags", align: Align::Left, least: Some(7) },
+    Column { head: "start", align: Align::Left, give: Give::Never },
+    Column { head: "from", align: Align::Left, give: Give::Middle(13) },
+    Column { head: "to", align: Align::Left, give: Give::Middle(13) },
+    Column { head: "result", align: Align::Left, give: Give::Middle(13) },
+    Column { head: "PDD s", align: Align::Right, give: Give::Never },
+    Column { head: "setup", align: Align::Right, give: Give::Never },
+    Column { head: "talk", align: Align::Right, give: Give::Never },
+    Column { head: "MOS", align: Align::Right, give: Give::Never },
+    Column { head: "loss>", align: Align::Right, give: Give::Never },
+    Column { head: "loss<", align: Align::Right, give: Give::Never },
+    Column { head: "flags", align: Align::Left, give: Give::Words(13) },
 ];
 const CAUSES: usize = 10;
 const NANOS_PER_DAY: u64 = 86_400_000_000_000;

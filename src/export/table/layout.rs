@@ -11,8 +11,18 @@ use super::words::grouped;
 pub(super) struct Column {
     pub(super) head: &'static str,
     pub(super) align: Align,
-    /// Least width when the page is too narrow; `None` = never narrower than its content.
-    pub(super) least: Option<usize>,
+    pub(super) give: Give,
+}
+
+/// What a column does when the page is too narrow; the width is the one it keeps as long as others can give.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Give {
+    /// Nothing.
+    Never,
+    /// It loses the middle of its values.
+    Middle(usize),
+    /// It loses its last words, and says how many.
+    Words(usize),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -103,7 +113,10 @@ pub(super) fn table(page: &mut String, columns: &[Column], rows: &[Vec<Cell>], s
         let mut owed = 0;
         for Kept { at, column, width } in &kept {
             let Some(cell) = row.get(*at) else { continue };
-            let text = style.elide(&cell.text, *width);
+            let text = match column.give {
+                Give::Words(_) => style.elide_words(&cell.text, *width),
+                Give::Never | Give::Middle(_) => style.elide(&cell.text, *width),
+            };
             let blank = width - self::width(&text);
             let before = if column.align == Align::Right { blank } else { 0 };
             if text.is_empty() {
@@ -125,8 +138,8 @@ struct Kept {
     width: usize,
 }
 
-/// Fits the columns to the page: first the gaps give way, then the flexible columns, the widest first.
-/// Returns the gap between columns.
+/// Fits the columns to the page: first the gaps give way, then the columns that can, the widest first, down to
+/// the width they would like to keep and then further. Returns the gap between columns.
 fn narrow(columns: &mut [Kept]) -> usize {
     let total = |columns: &[Kept], gap| {
         columns.iter().map(|kept| kept.width + gap).sum::<usize>() + INDENT.len() - gap
@@ -134,11 +147,17 @@ fn narrow(columns: &mut [Kept]) -> usize {
     if total(columns, WIDE_GAP) <= PAGE_WIDTH {
         return WIDE_GAP;
     }
-    while total(columns, 1) > PAGE_WIDTH {
-        let flexible =
-            columns.iter_mut().filter(|kept| kept.column.least.is_some_and(|least| kept.width > least));
-        let Some(widest) = flexible.max_by_key(|kept| kept.width) else { break };
-        widest.width -= 1;
+    for liked in [true, false] {
+        while total(columns, 1) > PAGE_WIDTH {
+            let giving = columns.iter_mut().filter(|kept| match kept.column.give {
+                Give::Never => false,
+                Give::Middle(least) | Give::Words(least) => {
+                    kept.width > if liked { least } else { LEAST_WIDTH }
+                }
+            });
+            let Some(widest) = giving.max_by_key(|kept| kept.width) else { break };
+            widest.width -= 1;
+        }
     }
     1
 }
@@ -152,5 +171,6 @@ pub(super) fn width(text: &str) -> usize {
 pub(super) const PAGE_WIDTH: usize = 100;
 const INDENT: &str = "  ";
 const WIDE_GAP: usize = 2;
+const LEAST_WIDTH: usize = 6;
 const LABEL_WIDTH: usize = 17;
 const ITEM_GAP: &str = "   ";

@@ -3,7 +3,7 @@
 use crate::event::{LossPattern, Origin, Stream};
 
 use super::calls::{loss_tone, mos_tone};
-use super::layout::{Align, Cell, Column, items, left_out, table, title};
+use super::layout::{Align, Cell, Column, Give, items, left_out, table, title};
 use super::notes::{Flag, Notes};
 use super::style::{Style, Tone};
 use super::tally::Worst;
@@ -157,16 +157,16 @@ fn badness(stream: &Stream) -> u64 {
 }
 
 const COLUMNS: &[Column] = &[
-    Column { head: "source", align: Align::Left, least: Some(12) },
-    Column { head: "destination", align: Align::Left, least: Some(14) },
-    Column { head: "codec", align: Align::Left, least: Some(5) },
-    Column { head: "packets", align: Align::Right, least: None },
-    Column { head: "loss", align: Align::Right, least: None },
-    Column { head: "BurstR", align: Align::Right, least: None },
-    Column { head: "jitter", align: Align::Right, least: None },
-    Column { head: "late", align: Align::Right, least: None },
-    Column { head: "MOS", align: Align::Right, least: None },
-    Column { head: "RTT ms", align: Align::Right, least: None },
-    Column { head: "flags", align: Align::Left, least: Some(6) },
+    Column { head: "source", align: Align::Left, give: Give::Middle(20) },
+    Column { head: "destination", align: Align::Left, give: Give::Middle(22) },
+    Column { head: "codec", align: Align::Left, give: Give::Middle(5) },
+    Column { head: "pkts", align: Align::Right, give: Give::Never },
+    Column { head: "loss", align: Align::Right, give: Give::Never },
+    Column { head: "burst", align: Align::Right, give: Give::Never },
+    Column { head: "jitter", align: Align::Right, give: Give::Never },
+    Column { head: "late", align: Align::Right, give: Give::Never },
+    Column { head: "MOS", align: Align::Right, give: Give::Never },
+    Column { head: "RTT", align: Align::Right, give: Give::Never },
+    Column { head: "flags", align: Align::Left, give: Give::Words(10) },
 ];
 const MOS_STEPS: usize = 35;

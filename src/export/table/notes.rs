@@ -101,6 +101,7 @@ pub(super) struct Notes {
     flags: BTreeSet<Flag>,
     reasons: Vec<String>,
     pub(super) directions: bool,
+    pub(super) losses_refused: u64,
     pub(super) streams: bool,
 }
 
@@ -131,11 +132,19 @@ impl Notes {
         if self.directions {
             lines.push(line("loss> loss<", "worst stream towards the callee, towards the caller"));
         }
+        if self.losses_refused > 0 {
+            let some = format!(
+                "not shown for all calls: too many at a time ({} streams left out)",
+                self.losses_refused
+            );
+            lines.push((String::new(), some));
+        }
         if self.streams {
-            lines.push(line("BurstR", "1 = losses fall at random, more = they come together"));
+            lines.push(line("burst", "BurstR: 1 = losses fall at random, more = they come together"));
             lines.push(line("jitter", "mean/largest, ms (RFC 3550)"));
             let late = "arrived, but too late for an adaptive de-jitter buffer; counted in the MOS";
             lines.push(line("late", late));
+            lines.push(line("RTT", "round trip from end to end by RTCP, ms"));
         }
         lines.extend(self.flags.iter().map(|flag| line(flag.word(), flag.legend().1)));
         if lines.is_empty() {

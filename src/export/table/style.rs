@@ -65,6 +65,22 @@ impl Style {
         cut
     }
 
+    /// Cuts off the last words of a text wider than `most`: `outage stalls+2`.
+    pub(super) fn elide_words(self, text: &str, most: usize) -> String {
+        if width(text) <= most {
+            return text.to_owned();
+        }
+        let words: Vec<_> = text.split(' ').collect();
+        for kept in (1..words.len()).rev() {
+            let (kept, cut) = words.split_at(kept);
+            let shorter = format!("{}+{}", kept.join(" "), cut.len());
+            if width(&shorter) <= most {
+                return shorter;
+            }
+        }
+        self.elide(text, most)
+    }
+
     /// Counts as one line of bars; any count but 0 shows.
     pub(super) fn bars(self, counts: &[u64]) -> String {
         let levels: &[char] = if self.unicode {
@@ -106,6 +122,14 @@ mod tests {
         assert_eq!(UNICODE.elide("[2001:db8::1]:49170", 14), "[2001:d\u{2026}:49170");
         assert_eq!(ASCII.elide("[2001:db8::1]:49170", 14), "[2001:..:49170");
         assert_eq!(ASCII.elide("abc", 1), "a");
+    }
+
+    #[test]
+    fn flags_that_do_not_fit_are_counted() {
+        assert_eq!(ASCII.elide_words("outage stalls no-sdp", 20), "outage stalls no-sdp");
+        assert_eq!(ASCII.elide_words("outage stalls no-sdp", 19), "outage stalls+1");
+        assert_eq!(ASCII.elide_words("outage stalls no-sdp", 9), "outage+2");
+        assert_eq!(ASCII.elide_words("outage stalls no-sdp", 6), "ou..dp");
     }
 
     #[test]

@@ -85,6 +85,8 @@ impl<T> Worst<T> {
 #[derive(Debug, Default)]
 pub(super) struct Losses {
     by_call: HashMap<String, Loss>,
+    /// Streams whose loss was not kept because too many calls were waiting.
+    pub(super) refused: u64,
 }
 
 /// Worst loss ratio of the streams in each direction.
@@ -102,6 +104,7 @@ impl Losses {
         } else if self.by_call.len() < CALLS_WAITING {
             self.by_call.entry(call.clone()).or_default()
         } else {
+            self.refused += 1;
             return;
         };
         let side = match direction {
@@ -177,6 +180,21 @@ mod tests {
         }
         assert_eq!(worst.rows().copied().collect::<Vec<_>>(), [99, 199, 299]);
         assert_eq!(worst.seen, 10_000);
+    }
+
+    #[test]
+    fn calls_that_never_come_do_not_fill_the_memory() {
+        let mut losses = Losses::default();
+        let mut stream = crate::export::samples::stream();
+        for call in 0..CALLS_WAITING + 3 {
+            stream.call_id = Some(call.to_string());
+            losses.add(&stream);
+        }
+        assert_eq!(losses.by_call.len(), CALLS_WAITING);
+        assert_eq!(losses.refused, 3);
+        assert!(losses.take(&["0".to_owned()]).to_callee.is_some());
+        losses.add(&stream);
+        assert_eq!(losses.refused, 3, "there is room again");
     }
 
     #[test]
