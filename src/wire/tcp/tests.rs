@@ -148,11 +148,11 @@ fn frame(first: u8, key: Option<[u8; 4]>, payload: &[u8]) -> Vec<u8> {
     match payload.len() {
         len @ 0..=125 => frame.push(masked | len as u8),
         len @ 126..=0xffff => {
-            frame.push(masked | 126);
+            frame.push(masked | 0x7e);
             frame.extend((len as u16).to_be_bytes());
         }
         len => {
-            frame.push(masked | 127);
+            frame.push(masked | 0x7f);
             frame.extend((len as u64).to_be_bytes());
         }
     }
