@@ -43,7 +43,7 @@ pub struct Counters {
 }
 
 /// User messages in the making.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Chunks {
     fragments: BTreeMap<Key, Fragment>,
     arrival: VecDeque<Key>,
@@ -52,20 +52,6 @@ pub struct Chunks {
     seen: Vec<(u64, Stamp)>,
     scratch: Vec<u8>,
     counters: Counters,
-}
-
-impl Default for Chunks {
-    fn default() -> Self {
-        Self {
-            fragments: BTreeMap::new(),
-            arrival: VecDeque::new(),
-            bytes: 0,
-            hasher: foldhash::fast::FixedState::default(),
-            seen: Vec::new(),
-            scratch: Vec::new(),
-            counters: Counters::default(),
-        }
-    }
 }
 
 impl Chunks {

@@ -101,7 +101,7 @@ pub struct Counters {
     pub oversize: u64,
     /// WebSocket frames that an extension compressed.
     pub compressed_frames: u64,
-    /// Bytes that belonged to no record.
+    /// Bytes that belonged to no record, in directions that are read.
     pub dropped_bytes: u64,
     /// Times that bytes held for one direction gave way to those of another.
     pub released: u64,

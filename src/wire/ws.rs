@@ -49,8 +49,8 @@ impl Header {
     /// Reads the header at the beginning of `bytes`.
     pub fn parse(bytes: &[u8]) -> Result<Self, Refusal> {
         let (&first, rest) = bytes.split_first().ok_or(Refusal::Incomplete)?;
-        let fin = first & 0b1_000_0000 != 0;
-        let opcode = match first & 0b0_000_1111 {
+        let fin = first & 0b1000_0000 != 0;
+        let opcode = match first & 0b0000_1111 {
             0x0 => Opcode::Continuation,
             0x1 => Opcode::Text,
             0x2 => Opcode::Binary,
@@ -83,7 +83,7 @@ impl Header {
             let (key, rest) = rest.split_first_chunk().ok_or(Refusal::Incomplete)?;
             (Some(*key), rest)
         };
-        let extended = first & 0b0_111_0000 != 0;
+        let extended = first & 0b0111_0000 != 0;
         Ok(Self { fin, extended, opcode, mask, header_len: bytes.len() - rest.len(), payload_len })
     }
 }

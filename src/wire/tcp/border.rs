@@ -90,9 +90,8 @@ pub(super) fn hep(bytes: &[u8]) -> Verdict<usize> {
     };
     match chunk.get(4..6).and_then(|len| len.first_chunk()) {
         Some(&chunk_len) if fits(chunk_len) => Verdict::Certain(len),
-        Some(_) => Verdict::NotForUs,
         None if len >= HEP_HEADER + HEP_CHUNK => Verdict::Unsure,
-        None => Verdict::NotForUs,
+        _ => Verdict::NotForUs,
     }
 }
 

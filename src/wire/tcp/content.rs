@@ -92,10 +92,10 @@ impl Content {
         matches!(self.protocol, Protocol::Tls | Protocol::Foreign | Protocol::Closed)
     }
 
-    /// Bytes held.
+    /// Memory held, in bytes.
     pub(super) fn held(&self) -> usize {
         self.partial.as_ref().map_or(0, |partial| {
-            partial.bytes.len() + partial.fragments.as_ref().map_or(0, Vec::len) + PARTIAL_OVERHEAD
+            partial.bytes.capacity() + partial.fragments.as_ref().map_or(0, Vec::capacity) + PARTIAL_OVERHEAD
         })
     }
 
@@ -189,14 +189,10 @@ impl Content {
         self.skip = 0;
     }
 
-    fn hold(&mut self, mut partial: Box<Partial>) {
-        if self.is_opaque() {
-            return;
+    fn hold(&mut self, partial: Box<Partial>) {
+        if !self.is_opaque() {
+            self.partial = Some(partial);
         }
-        if let Some(len) = partial.len {
-            partial.bytes.reserve_exact(len.saturating_sub(partial.bytes.len()));
-        }
-        self.partial = Some(partial);
     }
 
     /// Reads records until `input` is used up or its rest is only the beginning of one. A segment begins at
@@ -210,6 +206,7 @@ impl Content {
         reader: &mut Reader<'_>,
     ) -> Rest {
         let mut used = 0;
+        let mut marks = Marks::default();
         while used < input.len() && !self.is_opaque() {
             let rest = input.get(used..).unwrap_or_default();
             if self.skip > 0 {
@@ -219,13 +216,15 @@ impl Content {
                 continue;
             }
             let step = match self.protocol {
-                Protocol::Unknown => self.search(rest, segment.checked_sub(used), reader),
-                _ if self.lost => self.search(rest, segment.checked_sub(used), reader),
+                _ if self.lost || self.protocol == Protocol::Unknown => {
+                    self.search(input, used, segment, &mut marks, reader)
+                }
                 Protocol::Sip => self.sip(rest, scanned, reader),
                 Protocol::Http => self.http(rest),
                 Protocol::WebSocket => self.frame(rest, fragments, reader),
                 Protocol::Hep => self.hep(rest, reader),
-                Protocol::Tls | Protocol::Foreign | Protocol::Closed => Step::Use(rest.len()),
+                // The search has taken Unknown, the loop's condition the others.
+                Protocol::Unknown | Protocol::Tls | Protocol::Foreign | Protocol::Closed => break,
             };
             match step {
                 Step::Use(bytes) => used += bytes,
@@ -236,15 +235,23 @@ impl Content {
         Rest { used: input.len(), len: None }
     }
 
-    /// Looks at one possible border: the beginning of `rest`. Borders are where the stream begins, after a line
-    /// end, where a segment begins (`segment`: its offset from here), and HEP's magic.
-    fn search(&mut self, rest: &[u8], segment: Option<usize>, reader: &mut Reader<'_>) -> Step {
-        let (verdict, protocol) = self.probe(rest, segment == Some(0));
+    /// Looks at one possible border: what stands at `used`. Borders are where the stream begins, after a line
+    /// end, where a segment begins, and HEP's magic.
+    fn search(
+        &mut self,
+        input: &[u8],
+        used: usize,
+        segment: usize,
+        marks: &mut Marks,
+        reader: &mut Reader<'_>,
+    ) -> Step {
+        // What was held begins where a segment may have begun.
+        let at_segment = used == 0 || used == segment;
+        let (verdict, protocol) = self.probe(input.get(used..).unwrap_or_default(), at_segment);
         match verdict {
             Verdict::Certain(at) => {
-                if self.lost {
-                    reader.counters.resynchronised += 1;
-                }
+                let reads = matches!(protocol, Protocol::Sip | Protocol::WebSocket | Protocol::Hep);
+                reader.counters.resynchronised += u64::from(self.lost && reads);
                 self.protocol = protocol;
                 self.lost = false;
                 self.patience = NOT_SIP;
@@ -253,48 +260,57 @@ impl Content {
             Verdict::Unsure => return Step::Await(None),
             Verdict::NotForUs => {}
         }
-        let junk = next_border(rest, segment);
-        reader.counters.dropped_bytes += junk as u64;
-        if self.protocol == Protocol::Unknown {
-            match self.patience.checked_sub(junk as u32) {
-                Some(patience) => self.patience = patience,
-                None => self.protocol = Protocol::Foreign,
-            }
+        let junk = marks.next_border(input, used, segment) - used;
+        if self.protocol != Protocol::Unknown {
+            reader.counters.dropped_bytes += junk as u64;
+        } else if let Some(patience) = self.patience.checked_sub(junk as u32) {
+            self.patience = patience;
+        } else {
+            self.protocol = Protocol::Foreign;
         }
         Step::Use(junk)
     }
 
-    /// Asks each protocol that the stream may be; with `Certain` comes the offset where it begins.
-    fn probe(&self, rest: &[u8], segment: bool) -> (Verdict<usize>, Protocol) {
+    /// Asks each protocol that the stream may be; with `Certain` comes the offset where it begins. Only SIP and
+    /// HEP are looked for inside segments.
+    fn probe(&self, rest: &[u8], at_segment: bool) -> (Verdict<usize>, Protocol) {
         let unknown = self.protocol == Protocol::Unknown;
-        let joined = self.lost && segment;
+        let websocket = self.protocol == Protocol::WebSocket;
         // A stream taken for SIP by a line inside something else finds back to what it is.
         let any = unknown || self.protocol == Protocol::Sip;
         let mut unsure = Verdict::NotForUs;
-        let mut ask = |asked: bool, verdict: &dyn Fn() -> Verdict<usize>| {
-            if !asked {
-                return None;
+        if any || self.protocol == Protocol::Hep {
+            match border::hep(rest) {
+                Verdict::Certain(_) => return (Verdict::Certain(0), Protocol::Hep),
+                Verdict::Unsure => unsure = Verdict::Unsure,
+                Verdict::NotForUs => {}
             }
-            let verdict = verdict();
-            if verdict == Verdict::Unsure {
-                unsure = Verdict::Unsure;
+        }
+        if any {
+            match border::message_start(rest) {
+                Verdict::Certain(()) => return (Verdict::Certain(0), Protocol::Sip),
+                Verdict::Unsure => unsure = Verdict::Unsure,
+                Verdict::NotForUs => {}
             }
-            matches!(verdict, Verdict::Certain(_)).then_some(verdict)
-        };
-        if let Some(found) = ask(any || self.protocol == Protocol::Hep, &|| at_once(border::hep(rest))) {
-            return (found, Protocol::Hep);
         }
-        if let Some(found) = ask(any, &|| at_once(border::message_start(rest))) {
-            return (found, Protocol::Sip);
+        if at_segment && unknown {
+            match border::tls(rest) {
+                Verdict::Certain(()) => return (Verdict::Certain(0), Protocol::Tls),
+                Verdict::Unsure => unsure = Verdict::Unsure,
+                Verdict::NotForUs => {}
+            }
         }
-        if let Some(found) = ask(unknown, &|| at_once(border::tls(rest))) {
-            return (found, Protocol::Tls);
+        if at_segment && (unknown || websocket) {
+            match border::http(rest) {
+                // It reads its own header block; before that, a few letters could be SIP as well.
+                Verdict::Unsure if rest.len() < b"HTTP/1.".len() => unsure = Verdict::Unsure,
+                Verdict::Certain(_) | Verdict::Unsure => return (Verdict::Certain(0), Protocol::Http),
+                Verdict::NotForUs => {}
+            }
         }
-        if let Some(found) = ask(unknown || self.protocol == Protocol::WebSocket, &|| http_begins(rest)) {
-            return (found, Protocol::Http);
-        }
-        if joined
-            && (any || self.protocol == Protocol::WebSocket)
+        if at_segment
+            && self.lost
+            && (any || websocket)
             && let Some((at, _)) = border::sip_frame(rest)
         {
             return (Verdict::Certain(at), Protocol::WebSocket);
@@ -487,31 +503,37 @@ fn is_message(bytes: &[u8]) -> bool {
     matches!(border::start_line(bytes), Verdict::Certain(_))
 }
 
-/// The protocol begins right here.
-fn at_once<T>(verdict: Verdict<T>) -> Verdict<usize> {
-    match verdict {
-        Verdict::Certain(_) => Verdict::Certain(0),
-        Verdict::Unsure => Verdict::Unsure,
-        Verdict::NotForUs => Verdict::NotForUs,
+/// Where the next words are that a record begins with, so that input full of near misses is searched once.
+#[derive(Default)]
+struct Marks {
+    magic: Option<usize>,
+    version: Option<usize>,
+}
+
+impl Marks {
+    /// The next offset after `used` where a record may begin: a segment, HEP's magic, a line with a SIP version
+    /// in it, or else the last line, which may go on in the next segment.
+    fn next_border(&mut self, input: &[u8], used: usize, segment: usize) -> usize {
+        let end = if segment > used { segment } else { input.len() };
+        let magic = next(&mut self.magic, input, used + 1, border::HEP3).min(end);
+        let after = input.get(..magic).unwrap_or(input);
+        let Some(line) = memchr::memchr(b'\n', after.get(used..).unwrap_or_default()) else { return magic };
+        let first = used + line + 1;
+        let version = next(&mut self.version, input, first, b"SIP/2.0").min(after.len());
+        let line = after.get(first..version).and_then(|lines| memchr::memrchr(b'\n', lines));
+        line.map_or(first, |at| first + at + 1)
     }
 }
 
-/// HTTP reads its own header block: here only the beginning is told.
-fn http_begins(rest: &[u8]) -> Verdict<usize> {
-    match border::http(rest) {
-        Verdict::Unsure if rest.len() < b"HTTP/1.".len() => Verdict::Unsure,
-        Verdict::NotForUs => Verdict::NotForUs,
-        Verdict::Unsure | Verdict::Certain(_) => Verdict::Certain(0),
+/// The first offset of `word` from `from` on, remembered in `known`; beyond every input when there is none.
+fn next(known: &mut Option<usize>, input: &[u8], from: usize, word: &[u8]) -> usize {
+    if let Some(at) = known.filter(|&at| at >= from) {
+        return at;
     }
-}
-
-/// Length of what can be passed over: up to the next line, the next segment or the next HEP magic.
-fn next_border(rest: &[u8], segment: Option<usize>) -> usize {
-    let line = memchr::memchr(b'\n', rest).map_or(rest.len(), |at| at + 1);
-    let segment = segment.filter(|&at| at > 0).unwrap_or(line);
-    let before = rest.get(..line.min(segment)).unwrap_or(rest);
-    let hep = before.get(1..).and_then(|rest| memchr::memmem::find(rest, border::HEP3));
-    hep.map_or(before.len(), |at| at + 1)
+    let rest = input.get(from..).unwrap_or_default();
+    let at = memchr::memmem::find(rest, word).map_or(usize::MAX, |at| from + at);
+    *known = Some(at);
+    at
 }
 
 /// Bytes before the first record of a connection, such as a PROXY protocol header.
