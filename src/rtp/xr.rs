@@ -11,13 +11,13 @@
 use super::rtcp::{Ntp, be16, be32};
 
 /// The blocks of one XR packet.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Blocks<'a> {
     rest: &'a [u8],
 }
 
 /// One block.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Block<'a> {
     /// BT 1: a bit a packet, 1 = received.
     LossRle(RunLengths<'a>),
@@ -84,7 +84,7 @@ pub struct Outcomes {
 }
 
 /// Iterator over the answers of a DLRR block (RFC 3611 4.5).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Dlrrs<'a> {
     bytes: &'a [u8],
 }
@@ -271,7 +271,7 @@ pub struct DiscardCount {
 }
 
 /// Iterator over the scores of a MOS block (RFC 7266).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct MosSegments<'a> {
     /// Stream reported on.
     pub ssrc: u32,
@@ -649,7 +649,7 @@ fn short_ntp(value: u32) -> Option<f64> {
 /// Signed 11.4 milliseconds (RFC 6798); 0x7fff is unavailable, 0x7ffe and 0x8000 are over- and under-range.
 fn sixteenths_ms(value: u16) -> Option<f64> {
     let ms = f64::from(value.cast_signed()) / 16.0;
-    (!matches!(value, 0x7ffe | 0x7fff | 0x8000)).then_some(ms / 1e3)
+    (!matches!(value, 0x7ffe..=0x8000)).then_some(ms / 1e3)
 }
 
 const TWO_POW_32: f64 = 4_294_967_296.0;
@@ -666,9 +666,9 @@ mod tests {
     }
 
     fn only(bytes: &[u8]) -> Block<'_> {
-        let blocks: Vec<_> = Blocks::new(bytes).collect();
+        let mut blocks: Vec<_> = Blocks::new(bytes).collect();
         assert_eq!(blocks.len(), 1);
-        blocks[0]
+        blocks.remove(0)
     }
 
     fn outcomes(begin: u16, end: u16, thinning: u8, chunks: &[u16]) -> Outcomes {
@@ -851,7 +851,7 @@ mod tests {
                     Block::Dlrr(dlrrs) => prop_assert!(dlrrs.count() <= bytes.len() / 12),
                     Block::Mos(segments) => {
                         let in_range = |mos: f64| (1.0..=5.0).contains(&mos);
-                        prop_assert!(segments.flat_map(|segment| segment.mos).all(in_range));
+                        prop_assert!(segments.filter_map(|segment| segment.mos).all(in_range));
                     }
                     _ => {}
                 }
