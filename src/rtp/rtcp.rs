@@ -637,6 +637,15 @@ mod tests {
     }
 
     #[test]
+    fn the_srtcp_example_of_rfc_7714_is_encrypted() {
+        let bytes = unhex(
+            "81c8000d4d617273d50ae4d1f5ce5d304ba297e47d470c282c3ece5dbffe0a50a2eaa5c1110555be\
+             8415f658c61de0476f1b6fad1d1eb30c4446839f57ff6f6cb26ac3be800005d4",
+        );
+        assert!(Compound::new(&bytes, 0).is_encrypted());
+    }
+
+    #[test]
     fn authenticated_but_clear_srtcp_is_read() {
         let mut bytes = unhex(vectors()["compound_hex"].as_str().unwrap());
         bytes.extend_from_slice(&[0, 0, 0, 1]);

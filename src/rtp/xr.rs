@@ -9,6 +9,8 @@
 //! does not have, is skipped by its length and named as [`Block::Unknown`].
 
 use super::rtcp::{Ntp, be16, be32};
+use crate::Stamp;
+use crate::event;
 
 /// The blocks of one XR packet.
 #[derive(Clone, Debug)]
@@ -438,6 +440,21 @@ impl VoipMetrics {
         tenths(self.mos_cq)
     }
 
+    /// The block as a fact; `call_id` is that of the call its stream belongs to.
+    pub fn report(&self, stamp: Stamp, call_id: Option<String>) -> event::Report {
+        event::Report {
+            kind: event::ReportKind::RtcpXr,
+            stamp,
+            call_id,
+            ssrc: Some(format!("{:#010x}", self.ssrc)),
+            mos_lq: self.mos_lq(),
+            mos_cq: self.mos_cq(),
+            loss_ratio: Some(self.loss_ratio()),
+            discard_ratio: Some(self.discard_ratio()),
+            rtt: self.round_trip(),
+        }
+    }
+
     /// How the receiver covers loss.
     pub fn concealment(&self) -> Concealment {
         match self.rx_config >> 6 {
@@ -713,6 +730,23 @@ mod tests {
             (None, None, None, None)
         );
         assert_eq!((voip.concealment(), voip.adaptive()), (Concealment::Unspecified, None));
+    }
+
+    #[test]
+    fn a_report_has_ratios_and_seconds() {
+        let mut body = [0_u8; 32];
+        body[4..6].copy_from_slice(&[64, 128]);
+        body[13] = 88;
+        body[22..24].copy_from_slice(&[41, 127]);
+        let bytes = block(7, 0, &body);
+        let Block::Voip(voip) = only(&bytes) else { panic!() };
+        let report = voip.report(Stamp(7), None);
+        assert_eq!(
+            (report.loss_ratio, report.discard_ratio, report.rtt),
+            (Some(0.25), Some(0.5), Some(0.088))
+        );
+        assert_eq!((report.mos_lq, report.mos_cq), (Some(4.1), None));
+        assert_eq!(report.ssrc.as_deref(), Some("0x00000000"));
     }
 
     #[test]
