@@ -3,12 +3,13 @@
 //!
 //! ```text
 //! packet -> ports, header -> candidate (source, destination, SSRC) -> 4 packets forward -> the run is credited
-//!              | refused        | sequence or timestamp jumps: the run begins anew
+//!              | refused        | a jump: the proof begins anew
 //! ```
 //!
-//! Honest streams begin with reordered packets, copies, digits, or a video frame of many packets with one
-//! timestamp: copies and late packets do not count and do not break the run, the payload type may change to an
-//! event or comfort noise, and a run waits for a second timestamp. The table is bounded. When it is full the
+//! Honest streams begin with loss, reordered packets, copies, digits, or a video frame of many packets with one
+//! timestamp. So copies and late packets prove nothing and disprove nothing, the payload type may change to an
+//! event or comfort noise, a run waits for a second timestamp, and what came before a gap is still credited with
+//! what comes after it, as long as both can be one stream (MEAS 1.2). The table is bounded. When it is full the
 //! oldest candidate that has made no progress is evicted: a flood of single packets cannot push out a stream
 //! that has begun.
 
@@ -104,9 +105,12 @@ struct Candidate {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Step {
     Forward,
-    /// A copy, or late by a few: part of the run, proof of nothing.
+    /// A copy, or late by a few: proof of nothing.
     Beside,
-    Broken,
+    /// After a loss or out of order: the same stream perhaps, but the proof begins anew.
+    Gap,
+    /// Not of the same stream.
+    Foreign,
 }
 
 impl Probation {
@@ -155,7 +159,8 @@ impl Probation {
         match candidate.step(&seen) {
             Step::Forward => candidate.forward(seen),
             Step::Beside => candidate.push(seen),
-            Step::Broken => {
+            Step::Gap => candidate.resume(seen),
+            Step::Foreign => {
                 self.counters.restarted += 1;
                 candidate.begin(key, seen);
             }
@@ -274,14 +279,15 @@ impl Candidate {
         let ticks = seen.timestamp.wrapping_sub(self.last.timestamp).cast_signed();
         let switched = seen.payload_type != self.last.payload_type;
         if switched && !self.may_switch(seen.payload_type) {
-            return Step::Broken;
+            return Step::Foreign;
         }
         match step {
             // An event has the timestamp of its beginning, which audio may have passed already.
             1..=MAX_STEP if ticks >= 0 || switched => Step::Forward,
             0 if ticks == 0 && !switched => Step::Beside,
             MIN_STEP..=-1 if ticks <= 0 || switched => Step::Beside,
-            _ => Step::Broken,
+            MIN_GAP..=MAX_GAP => Step::Gap,
+            _ => Step::Foreign,
         }
     }
 
@@ -296,15 +302,25 @@ impl Candidate {
 
     fn forward(&mut self, seen: Seen) {
         self.moved |= seen.timestamp != self.last.timestamp;
-        self.main_type = self.main_type.or(main_type(seen.payload_type));
         self.forward += 1;
         self.progress = true;
+        self.go_on(seen);
+    }
+
+    fn resume(&mut self, seen: Seen) {
+        self.moved |= seen.timestamp.wrapping_sub(self.last.timestamp).cast_signed() > 0;
+        self.forward = 1;
+        self.go_on(seen);
+    }
+
+    fn go_on(&mut self, seen: Seen) {
+        self.main_type = self.main_type.or(main_type(seen.payload_type));
         self.last = seen;
         self.push(seen);
     }
 
-    /// A run longer than is kept has no second timestamp: the head of a very large frame is then not credited,
-    /// as if the capture had begun later.
+    /// Of a run longer than is kept, as a very large frame is, the head is not credited: as if the capture had
+    /// begun later.
     fn push(&mut self, seen: Seen) {
         if self.run.len() >= MAX_RUN {
             self.run.remove(0);
@@ -361,15 +377,17 @@ fn main_type(payload_type: u8) -> Option<u8> {
     (!matches!(payload_type, 13 | 19 | 96..=127)).then_some(payload_type)
 }
 
-/// Ports above 1023 of UDP protocols that are not media and can begin with bits 10: RADIUS, L2TP, IPsec NAT-T,
-/// VXLAN, GENEVE, GTP-U, SSDP, mDNS, LLMNR, OpenVPN, WireGuard, SIP, HEP.
-pub const EXCLUDED_PORTS: [u16; 17] =
-    [1194, 1701, 1812, 1813, 1900, 2123, 2152, 4500, 4789, 5060, 5061, 5353, 5355, 6081, 8472, 9060, 51820];
+/// Ports above 1023 of UDP protocols that are not media, and may begin with bits 10: IPsec NAT-T (a random SPI),
+/// mDNS and LLMNR (a random id), SIP. The configured SIP ports come on top.
+pub const EXCLUDED_PORTS: [u16; 5] = [4500, 5060, 5061, 5353, 5355];
 
 /// K: packets in order that make a stream.
 const PROOF: usize = 4;
 const MAX_STEP: i16 = 3;
 const MIN_STEP: i16 = -3;
+/// What MEAS 1.2 takes for one sequence.
+const MAX_GAP: i16 = 2_999;
+const MIN_GAP: i16 = -99;
 /// Packets kept of one candidate: those of a large video frame.
 const MAX_RUN: usize = 32;
 const MIN_SLOPE_PACKETS: u64 = 20;
@@ -428,11 +446,19 @@ mod tests {
     }
 
     #[test]
-    fn a_jump_begins_anew() {
+    fn the_proof_begins_anew_after_a_gap_but_what_was_before_is_credited() {
         let packets =
             [(1, 0, 0), (2, 160, 0), (3, 320, 0), (9, 480, 0), (10, 640, 0), (11, 800, 0), (14, 960, 0)];
-        assert_eq!(one(&packets), [[9, 10, 11, 14]]);
+        assert_eq!(one(&packets[..6]).len(), 0);
+        assert_eq!(one(&packets), [[1, 2, 3, 9, 10, 11, 14]]);
         assert_eq!(one(&[(1, 900, 0), (2, 800, 0), (3, 700, 0), (4, 600, 0), (5, 500, 0)]).len(), 0);
+    }
+
+    #[test]
+    fn what_cannot_be_the_same_stream_is_not_credited() {
+        let jump =
+            [(1, 0, 0), (2, 160, 0), (5_000, 320, 0), (5_001, 480, 0), (5_002, 640, 0), (5_003, 800, 0)];
+        assert_eq!(one(&jump), [[5_000, 5_001, 5_002, 5_003]]);
     }
 
     #[test]

@@ -61,7 +61,7 @@ struct Sent {
     packets: u32,
     unique: u64,
     /// Sums over the differences between reports.
-    sent: u64,
+    counted: u64,
     seen: u64,
 }
 
@@ -93,11 +93,11 @@ impl Reported {
 
     /// A sender report of this stream passed: its packet count, and the unique packets seen until then.
     pub fn sent(&mut self, at: Stamp, packets: u32, unique: u64) {
-        let fresh = Sent { at, packets, unique, sent: 0, seen: 0 };
+        let fresh = Sent { at, packets, unique, counted: 0, seen: 0 };
         let sent = self.sent.get_or_insert(fresh);
         let delta = packets.wrapping_sub(sent.packets);
         if u64::from(delta) <= plausible(sent.at, at) {
-            sent.sent += u64::from(delta);
+            sent.counted += u64::from(delta);
             sent.seen += unique.saturating_sub(sent.unique);
         }
         (sent.at, sent.packets, sent.unique) = (at, packets, unique);
@@ -197,10 +197,10 @@ impl Reporter {
 
 impl Sent {
     fn loss_ratio(&self) -> Option<f64> {
-        let missing = self.sent.saturating_sub(self.seen);
+        let missing = self.counted.saturating_sub(self.seen);
         // Up to two packets may have passed between the count and the report (MEAS 1.12).
         let missing = if missing <= 2 { 0 } else { missing };
-        (self.sent > 0).then(|| missing as f64 / self.sent as f64)
+        (self.counted > 0).then(|| missing as f64 / self.counted as f64)
     }
 }
 

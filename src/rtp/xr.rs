@@ -9,15 +9,17 @@
 //! does not have, is skipped by its length and named as [`Block::Unknown`].
 
 use super::rtcp::{Ntp, be16, be32};
+use crate::Stamp;
+use crate::event;
 
 /// The blocks of one XR packet.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Blocks<'a> {
     rest: &'a [u8],
 }
 
 /// One block.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub enum Block<'a> {
     /// BT 1: a bit a packet, 1 = received.
     LossRle(RunLengths<'a>),
@@ -84,7 +86,7 @@ pub struct Outcomes {
 }
 
 /// Iterator over the answers of a DLRR block (RFC 3611 4.5).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Dlrrs<'a> {
     bytes: &'a [u8],
 }
@@ -271,7 +273,7 @@ pub struct DiscardCount {
 }
 
 /// Iterator over the scores of a MOS block (RFC 7266).
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct MosSegments<'a> {
     /// Stream reported on.
     pub ssrc: u32,
@@ -436,6 +438,21 @@ impl VoipMetrics {
     /// Conversational quality, 1 to 5.
     pub fn mos_cq(&self) -> Option<f64> {
         tenths(self.mos_cq)
+    }
+
+    /// The block as a fact; `call_id` is that of the call its stream belongs to.
+    pub fn report(&self, stamp: Stamp, call_id: Option<String>) -> event::Report {
+        event::Report {
+            kind: event::ReportKind::RtcpXr,
+            stamp,
+            call_id,
+            ssrc: Some(format!("{:#010x}", self.ssrc)),
+            mos_lq: self.mos_lq(),
+            mos_cq: self.mos_cq(),
+            loss_ratio: Some(self.loss_ratio()),
+            discard_ratio: Some(self.discard_ratio()),
+            rtt: self.round_trip(),
+        }
     }
 
     /// How the receiver covers loss.
@@ -649,7 +666,7 @@ fn short_ntp(value: u32) -> Option<f64> {
 /// Signed 11.4 milliseconds (RFC 6798); 0x7fff is unavailable, 0x7ffe and 0x8000 are over- and under-range.
 fn sixteenths_ms(value: u16) -> Option<f64> {
     let ms = f64::from(value.cast_signed()) / 16.0;
-    (!matches!(value, 0x7ffe | 0x7fff | 0x8000)).then_some(ms / 1e3)
+    (!matches!(value, 0x7ffe..=0x8000)).then_some(ms / 1e3)
 }
 
 const TWO_POW_32: f64 = 4_294_967_296.0;
@@ -666,9 +683,9 @@ mod tests {
     }
 
     fn only(bytes: &[u8]) -> Block<'_> {
-        let blocks: Vec<_> = Blocks::new(bytes).collect();
+        let mut blocks: Vec<_> = Blocks::new(bytes).collect();
         assert_eq!(blocks.len(), 1);
-        blocks[0]
+        blocks.remove(0)
     }
 
     fn outcomes(begin: u16, end: u16, thinning: u8, chunks: &[u16]) -> Outcomes {
@@ -713,6 +730,23 @@ mod tests {
             (None, None, None, None)
         );
         assert_eq!((voip.concealment(), voip.adaptive()), (Concealment::Unspecified, None));
+    }
+
+    #[test]
+    fn a_report_has_ratios_and_seconds() {
+        let mut body = [0_u8; 32];
+        body[4..6].copy_from_slice(&[64, 128]);
+        body[13] = 88;
+        body[22..24].copy_from_slice(&[41, 127]);
+        let bytes = block(7, 0, &body);
+        let Block::Voip(voip) = only(&bytes) else { panic!() };
+        let report = voip.report(Stamp(7), None);
+        assert_eq!(
+            (report.loss_ratio, report.discard_ratio, report.rtt),
+            (Some(0.25), Some(0.5), Some(0.088))
+        );
+        assert_eq!((report.mos_lq, report.mos_cq), (Some(4.1), None));
+        assert_eq!(report.ssrc.as_deref(), Some("0x00000000"));
     }
 
     #[test]
@@ -851,7 +885,7 @@ mod tests {
                     Block::Dlrr(dlrrs) => prop_assert!(dlrrs.count() <= bytes.len() / 12),
                     Block::Mos(segments) => {
                         let in_range = |mos: f64| (1.0..=5.0).contains(&mos);
-                        prop_assert!(segments.flat_map(|segment| segment.mos).all(in_range));
+                        prop_assert!(segments.filter_map(|segment| segment.mos).all(in_range));
                     }
                     _ => {}
                 }
