@@ -119,6 +119,12 @@ impl Sip {
         Self { from: party(ends.next().unwrap()), to: party(ends.next_back().unwrap()), vias, ..self }
     }
 
+    /// Another receiver port on the same hop.
+    pub(super) fn hop_port(mut self, port: u16) -> Self {
+        self.to.port = port;
+        self
+    }
+
     pub(super) fn with(mut self, change: impl FnOnce(&mut Self)) -> Self {
         change(&mut self);
         self
@@ -244,8 +250,7 @@ impl World {
     }
 
     pub(super) fn feed(&mut self, sip: &Sip) -> Option<Routed> {
-        let routed =
-            self.calls.message(&sip.arrival(), &sip.message(), sip.sdp.as_ref(), &mut self.notices);
+        let routed = self.calls.message(&sip.arrival(), &sip.message(), sip.sdp.as_ref(), &mut self.notices);
         self.settle();
         routed
     }

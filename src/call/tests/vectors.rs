@@ -58,7 +58,9 @@ fn check(name: &str, world: &World, expected: &Value) {
     let of = |result: CallResult| count(&|call| call.result == Some(result));
     let ended = |reason: EndReason| count(&|call| call.end_reason == Some(reason));
     let status = |codes: &[u16]| {
-        count(&|call| call.result != Some(CallResult::Answered) && call.status.is_some_and(|s| codes.contains(&s)))
+        count(&|call| {
+            call.result != Some(CallResult::Answered) && call.status.is_some_and(|s| codes.contains(&s))
+        })
     };
     let failed = of(CallResult::Failed)
         + of(CallResult::Timeout)
@@ -155,7 +157,8 @@ fn messages(scenario: &Value, change: impl Fn(Sip) -> Sip) -> Vec<Sip> {
 fn message(m: &Value) -> Sip {
     let text = |field: &str| m[field].as_str().unwrap_or_default().to_owned();
     let hop = text("hop");
-    let method = ["INVITE", "ACK", "BYE", "CANCEL", "REGISTER"].into_iter().find(|name| m["m"] == *name).unwrap();
+    let method =
+        ["INVITE", "ACK", "BYE", "CANCEL", "REGISTER"].into_iter().find(|name| m["m"] == *name).unwrap();
     Sip {
         request: !m["req"].is_null(),
         status: m["st"].as_u64().unwrap_or(0) as u16,
