@@ -274,7 +274,7 @@ impl Calls {
             }
             _ => {
                 let key = match owner {
-                    Some(owner) if self.calls.get(owner).is_some() => owner,
+                    Some(owner) if self.calls.get(owner).is_some_and(|call| !call.told) => owner,
                     // The request was seen and is of no call: nor is the response.
                     _ if begun && matches!(m.start, StartLine::Response { .. }) => return None,
                     _ => self.find(&heard, notices)?,
@@ -337,8 +337,12 @@ impl Calls {
 
     /// End of the capture: every call that is not over ends as it stands.
     pub fn finish(&mut self, notices: &mut Vec<Notice>) {
-        let rest: Vec<CallKey> =
-            self.calls.iter().filter(|(_, call)| !call.told && call.legs.of.is_none()).map(|(key, _)| key).collect();
+        let rest: Vec<CallKey> = self
+            .calls
+            .iter()
+            .filter(|(_, call)| !call.told && call.legs.of.is_none())
+            .map(|(key, _)| key)
+            .collect();
         for key in rest {
             self.tell(key, notices);
         }
@@ -544,7 +548,8 @@ impl Calls {
     fn find(&mut self, heard: &Heard<'_>, notices: &mut Vec<Notice>) -> Option<CallKey> {
         let Names { call_id, from_tag, to_tag, .. } = heard.names;
         let request = matches!(heard.m.start, StartLine::Request { .. });
-        if request && to_tag == 0 && !matches!(heard.cseq.method, Method::Cancel | Method::Ack | Method::Bye) {
+        if request && to_tag == 0 && !matches!(heard.cseq.method, Method::Cancel | Method::Ack | Method::Bye)
+        {
             return None;
         }
         let by_caller = self.fingerprints.attempt(call_id, from_tag);
@@ -555,9 +560,7 @@ impl Calls {
         if request && heard.seen == Seen::New {
             let fate = self.gone.get(by_caller).or_else(|| self.gone.get(by_callee));
             self.stray(heard, fate);
-            if fate.is_none() {
-                self.refer(heard, notices);
-            }
+            self.refer(heard, notices);
         }
         None
     }
@@ -636,17 +639,9 @@ impl Calls {
     }
 
     fn request(&mut self, key: CallKey, heard: &Heard<'_>, method: Method<'_>, primary: bool) {
-        let Some(call) = self.calls.get_mut(key) else { return };
-        if method != Method::Bye {
-            return;
-        }
-        match call.end {
-            None if call.attempt.phase == Phase::Answered => {
-                call.dialogs.bye(heard.at.stamp, heard.callee_tag(call.from_tag), primary);
-            }
-            Some(_) if call.fate() == Fate::GivenUp => self.counters.late_byes += 1,
-            _ => {}
-        }
+        let Some(call) = self.calls.get_mut(key).filter(|_| method == Method::Bye) else { return };
+        let tag = heard.callee_tag(call.from_tag);
+        call.dialogs.bye(heard.at.stamp, tag, primary);
     }
 
     /// A response to the INVITE of the attempt, on the primary hop.
@@ -804,8 +799,18 @@ impl Calls {
             return;
         }
         call.told = true;
+        let (name, fate) = (call.name, call.fate());
         let at = call.end.map_or(call.last_activity(), |end| end.at);
         notices.push(Notice::Ended(key, at));
+        self.forget(key, name, fate);
+    }
+
+    /// What comes under this name from now on finds a call that is gone, whenever its record is taken.
+    fn forget(&mut self, key: CallKey, name: u64, fate: Fate) {
+        if self.index.get(&name) == Some(&key) {
+            self.index.remove(&name);
+            self.gone.insert(name, fate);
+        }
     }
 
     fn free_leg(&mut self, key: CallKey) {
@@ -818,10 +823,7 @@ impl Calls {
 
     fn free(&mut self, key: CallKey) -> Option<Call> {
         let call = self.calls.remove(key)?;
-        if self.index.get(&call.name) == Some(&key) {
-            self.index.remove(&call.name);
-            self.gone.insert(call.name, call.fate());
-        }
+        self.forget(key, call.name, call.fate());
         for place in call.links.entries {
             if self.links.get(&place) == Some(&key) {
                 self.links.remove(&place);
@@ -836,7 +838,9 @@ impl Calls {
     /// The call that was idle longest.
     fn idlest(&mut self) -> Option<CallKey> {
         while let Some((noted, key)) = self.idle.pop() {
-            let Some(call) = self.calls.get(key).filter(|call| call.end.is_none() && !call.told) else { continue };
+            let Some(call) = self.calls.get(key).filter(|call| call.end.is_none() && !call.told) else {
+                continue;
+            };
             let last = call.last_activity();
             if last <= noted {
                 return Some(key);

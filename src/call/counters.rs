@@ -54,8 +54,21 @@ pub struct Counters {
 
 /// Methods by [`Method::name`].
 pub const METHODS: [&str; 15] = [
-    "INVITE", "ACK", "BYE", "CANCEL", "REGISTER", "OPTIONS", "PRACK", "UPDATE", "INFO", "SUBSCRIBE", "NOTIFY",
-    "REFER", "MESSAGE", "PUBLISH", "OTHER",
+    "INVITE",
+    "ACK",
+    "BYE",
+    "CANCEL",
+    "REGISTER",
+    "OPTIONS",
+    "PRACK",
+    "UPDATE",
+    "INFO",
+    "SUBSCRIBE",
+    "NOTIFY",
+    "REFER",
+    "MESSAGE",
+    "PUBLISH",
+    "OTHER",
 ];
 
 /// How many of one kind.
@@ -196,8 +209,10 @@ mod tests {
             M::Publish,
             M::Other(b"FOO"),
         ];
-        assert!(all.iter().enumerate().all(|(index, &method)| {
-            method_index(method) == index && METHODS[index] == method.name()
-        }));
+        assert!(
+            all.iter()
+                .enumerate()
+                .all(|(index, &method)| { method_index(method) == index && METHODS[index] == method.name() })
+        );
     }
 }

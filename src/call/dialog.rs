@@ -82,7 +82,9 @@ impl Dialogs {
         if matches!(status, 0..200 | 401 | 407) {
             return Closed::Nothing;
         }
-        let Some(index) = self.open.iter().position(|dialog| dialog.tag == tag) else { return Closed::Nothing };
+        let Some(index) = self.open.iter().position(|dialog| dialog.tag == tag) else {
+            return Closed::Nothing;
+        };
         let Some(dialog) = self.open.get_mut(index) else { return Closed::Nothing };
         let Some(bye) = &mut dialog.bye else { return Closed::Nothing };
         if bye.primary != primary {
@@ -118,7 +120,10 @@ impl Dialogs {
                 None => bye.latest.plus_seconds(NO_BYE_ANSWER),
             })
         };
-        self.open.iter().map(deadline).try_fold(Stamp(0), |latest, next| Some(latest.max(next?)))
+        self.open
+            .iter()
+            .map(deadline)
+            .try_fold(Stamp(0), |latest, next| Some(latest.max(next?)))
             .filter(|_| !self.open.is_empty())
     }
 
@@ -167,10 +172,9 @@ impl Life {
     pub(super) fn deadline(&self, start: Stamp, last_message: Stamp) -> (Stamp, EndReason) {
         let silence = if self.held.contains(&true) { HELD } else { TALKING };
         let quiet = match self.media {
-            Some(media) => (
-                media.plus_seconds(silence).max(last_message.plus_seconds(TALKING)),
-                EndReason::RtpTimeout,
-            ),
+            Some(media) => {
+                (media.plus_seconds(silence).max(last_message.plus_seconds(TALKING)), EndReason::RtpTimeout)
+            }
             None => (last_message.plus_seconds(IDLE), EndReason::Idle),
         };
         let mut first = (start.plus_seconds(MAX_AGE), EndReason::MaxAge);

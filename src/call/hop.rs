@@ -152,9 +152,7 @@ impl Hop {
 
     /// Whether an initial INVITE travels this hop another time, be it on a new connection.
     fn carries_again(&self, at: &Arrival, vias: u16) -> bool {
-        self.vias == vias
-            && self.destination == at.destination
-            && bits(self.source.ip) == bits(at.source.ip)
+        self.vias == vias && self.destination == at.destination && bits(self.source.ip) == bits(at.source.ip)
     }
 
     fn same_pair(&self, a: Endpoint, b: Endpoint) -> bool {

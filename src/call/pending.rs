@@ -24,7 +24,12 @@ struct Item<T> {
 impl<T> Pending<T> {
     /// At most `limit` items, each given up `patience_seconds` after it was last touched.
     pub(super) fn new(limit: usize, patience_seconds: u64) -> Self {
-        Self { items: FingerprintMap::default(), queue: VecDeque::new(), limit: limit.max(1), patience_seconds }
+        Self {
+            items: FingerprintMap::default(),
+            queue: VecDeque::new(),
+            limit: limit.max(1),
+            patience_seconds,
+        }
     }
 
     pub(super) fn get_mut(&mut self, name: u64) -> Option<&mut T> {

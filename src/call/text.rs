@@ -37,7 +37,10 @@ mod tests {
     #[test]
     fn strings_come_back_and_long_ones_are_cut() {
         let text = Text::new([b"one".as_slice(), b"", &[b'x'; 300], b"\xff"]);
-        assert_eq!((text.string(0), text.string(1), text.string(2).len()), ("one".into(), String::new(), 255));
+        assert_eq!(
+            (text.string(0), text.string(1), text.string(2).len()),
+            ("one".into(), String::new(), 255)
+        );
         assert_eq!(text.string(3), "\u{fffd}");
         assert_eq!(text.string(4), "");
     }

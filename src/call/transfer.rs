@@ -141,7 +141,9 @@ mod tests {
     fn the_status_of_a_sipfrag_is_its_first_line() {
         assert_eq!(sipfrag_status(b"SIP/2.0 100 Trying\r\n"), Some(100));
         assert_eq!(sipfrag_status(b"\r\nSIP/2.0 603"), Some(603));
-        for odd in [b"SIP/2.0 ".as_slice(), b"SIP/2.0 20", b"SIP/2.0 999 x", b"SIP/2.0 2x0", b"INVITE sip:", b""] {
+        for odd in
+            [b"SIP/2.0 ".as_slice(), b"SIP/2.0 20", b"SIP/2.0 999 x", b"SIP/2.0 2x0", b"INVITE sip:", b""]
+        {
             assert_eq!(sipfrag_status(odd), None);
         }
     }
