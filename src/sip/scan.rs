@@ -109,9 +109,9 @@ pub(super) fn split_header(line: &[u8]) -> Option<(&[u8], &[u8])> {
 fn find_colon(line: &[u8]) -> Option<usize> {
     const ONES: u128 = u128::MAX / 0xff;
     if let Some(start) = line.first_chunk::<16>() {
-        let differ = u128::from_le_bytes(*start) ^ ONES * b':' as u128;
+        let differ = u128::from_le_bytes(*start) ^ (ONES * 0x3a);
         // The lowest bit set marks the first byte that is zero in `differ`.
-        let zero = differ.wrapping_sub(ONES) & !differ & ONES * 0x80;
+        let zero = differ.wrapping_sub(ONES) & !differ & (ONES * 0x80);
         if zero != 0 {
             return Some(zero.trailing_zeros() as usize / 8);
         }
