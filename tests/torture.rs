@@ -2,6 +2,8 @@
 //!
 //! The files of RFC 4475 are not part of this repository: they are looked for in `SIDETONE_CAPTURES`, or beside it.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a helper of a test may fail like the test itself")]
+
 use std::path::PathBuf;
 
 use sidetone::sip::{Defect, Message, Method, StartLine, body, looks_like, scan, sdp};

@@ -41,16 +41,15 @@ impl<'a> Iterator for Params<'a> {
             return Some((name, b""));
         };
         let rest = trim_start(rest);
-        let (value, rest) = match rest.split_first() {
-            Some((b'"', inner)) => match quoted_len(inner) {
-                Some(len) => (&inner[..len], &inner[len + 1..]),
-                None => (inner, &inner[inner.len()..]),
-            },
-            _ => split_where(rest, |b| b == separator || is_lws(b)),
-        };
-        // What follows a value up to the next separator means nothing.
-        self.rest = memchr(separator, rest).map_or(b"", |at| &rest[at..]);
-        Some((name, value))
+        if let Some((b'"', inner)) = rest.split_first() {
+            let (value, rest) = inner.split_at(quoted_len(inner).unwrap_or(inner.len()));
+            // What follows a quoted string up to the next separator means nothing.
+            self.rest = split_where(rest, |b| b == separator).1;
+            return Some((name, value));
+        }
+        let (value, rest) = rest.split_at(memchr(separator, rest).unwrap_or(rest.len()));
+        self.rest = rest;
+        Some((name, trim(value)))
     }
 }
 
@@ -119,7 +118,7 @@ pub(super) fn address(value: &[u8]) -> (Address<'_>, &[u8], bool) {
         }
         _ => (None, value),
     };
-    let bracket = memchr(b'<', rest).filter(|&at| !is_addr_spec(&rest[..at]));
+    let bracket = rest.iter().position(|&b| b == b'<').filter(|&at| !is_addr_spec(&rest[..at]));
     let Some(open) = bracket else {
         let (uri, params) = split_where(rest, |b| b == b';');
         let uri = trim(uri);
@@ -144,7 +143,7 @@ pub(super) fn address(value: &[u8]) -> (Address<'_>, &[u8], bool) {
 /// Whether `before`, the text in front of a `<`, is already a URI with parameters, so that the bracket stands
 /// in a parameter's value. A display name cannot hold a semicolon outside quotes.
 fn is_addr_spec(before: &[u8]) -> bool {
-    memchr(b';', before).is_some()
+    before.contains(&b';')
         && SCHEMES.iter().any(|scheme| {
             before.split_at_checked(scheme.len()).is_some_and(|(start, _)| start.eq_ignore_ascii_case(scheme))
         })
@@ -163,9 +162,13 @@ fn tag(params: &[u8]) -> &[u8] {
 /// SIP/2.0/UDP host:5060;branch=z9hG4bK1;received=192.0.2.1
 /// ```
 pub(super) fn via(element: &[u8]) -> Option<Via<'_>> {
-    let version = memchr(b'/', element)? + 1;
-    let transport = version + memchr(b'/', &element[version..])? + 1;
-    let rest = trim_start(&element[transport..]);
+    let rest = if let Some(rest) = element.strip_prefix(b"SIP/2.0/") {
+        rest
+    } else {
+        let version = memchr(b'/', element)? + 1;
+        let transport = version + memchr(b'/', &element[version..])? + 1;
+        trim_start(&element[transport..])
+    };
     let (transport, rest) = split_where(rest, |b| is_lws(b) || b == b';');
     let (sent_by, params) = split_where(rest, |b| b == b';');
     let mut via = Via { transport, sent_by: trim(sent_by), branch: b"", received: b"" };

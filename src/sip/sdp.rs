@@ -324,8 +324,8 @@ impl<'a> Iterator for Lines<'a> {
     fn next(&mut self) -> Option<Self::Item> {
         while !self.0.is_empty() {
             let end = memchr2(b'\r', b'\n', self.0).unwrap_or(self.0.len());
-            let line = &self.0[..end];
-            self.0 = self.0.get(end + 1..).unwrap_or_default();
+            let (line, rest) = self.0.split_at(end);
+            self.0 = rest.strip_prefix(b"\r\n").or(rest.get(1..)).unwrap_or_default();
             if let Some((kind, rest)) = line.trim_ascii_start().split_first()
                 && let [b'=', value @ ..] = rest.trim_ascii_start()
             {
