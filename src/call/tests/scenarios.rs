@@ -378,7 +378,7 @@ fn what_began_before_the_capture_is_an_orphan() {
 }
 
 #[test]
-fn what_cannot_be_keyed_is_malformed_and_nothing_else() {
+fn what_cannot_be_keyed_is_counted_by_its_start_line_and_of_no_call() {
     let mut world = World::new();
     let sip = invite(0.0, 1, "b1");
     let spoil: [&dyn Fn(&mut Message<'_>); 3] = [&|m| m.call_id = b"", &|m| m.cseq = None, &|m| {
@@ -392,7 +392,9 @@ fn what_cannot_be_keyed_is_malformed_and_nothing_else() {
     world.feed(&response(0.1, 99, "INVITE", 1, "b1"));
     world.feed(&response(0.1, 700, "INVITE", 1, "b1"));
     let counters = world.calls.counters();
-    assert_eq!((counters.malformed, counters.requests().count(), counters.responses().count()), (5, 0, 0));
+    let invites: Vec<_> = counters.requests().map(|(method, tally)| (method, tally.total)).collect();
+    assert_eq!((counters.malformed, invites, counters.responses().count()), (5, vec![("INVITE", 3)], 0));
+    assert!(world.calls.live().next().is_none());
 }
 
 #[test]
