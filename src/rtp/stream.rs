@@ -13,7 +13,7 @@ use crate::quality::burst::{Bursts, Runs, Segments};
 use crate::quality::silence::{Law, Silence};
 use crate::quality::skew::Skew;
 use crate::quality::variation::Variation;
-use crate::rtp::dtmf::Events;
+use crate::rtp::dtmf::{self, Events};
 use crate::rtp::jitter::{Jitter, Update};
 use crate::rtp::payload::{Class, Codec, Format};
 use crate::rtp::probation::{self, Seen};
@@ -620,9 +620,7 @@ impl Stream {
         let index = match self.uses.iter().position(|used| used.payload_type == packet.payload_type) {
             Some(index) => index,
             None if self.uses.len() < MAX_USES => {
-                let (format, source) = formats
-                    .format(packet.payload_type)
-                    .unwrap_or((Format::unknown(packet.payload_type), CodecSource::Unknown));
+                let (format, source) = formats.format(packet.payload_type).unwrap_or_else(|| unexplained(packet));
                 self.uses.reserve_exact(1);
                 let serial = self.uses.len() as u8;
                 self.uses.push(Use { payload_type: packet.payload_type, serial, source, format, packets: 0 });
@@ -778,6 +776,15 @@ impl Stream {
     fn rare_mut(&mut self) -> &mut Rare {
         self.rare.get_or_insert_with(Box::default)
     }
+}
+
+/// What a packet says of its payload type where nobody else does.
+fn unexplained(packet: &Packet<'_>) -> (Format, CodecSource) {
+    let format = Format::unknown(packet.payload_type);
+    if dtmf::is_event(packet.payload_type, packet.payload_len, packet.payload) {
+        return (Format { codec: Codec::TelephoneEvent, ..format }, CodecSource::Inferred);
+    }
+    (format, CodecSource::Unknown)
 }
 
 /// Books outcomes that became final, in sequence order, and closes windows whose end they reach.
