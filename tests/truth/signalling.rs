@@ -2,26 +2,30 @@
 //! message of the table is looked at again for each attempt, nothing is remembered.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
 
 use sidetone::Stamp;
+use sidetone::call::METHODS;
 use sidetone::event::{Call, CallResult, Registration, RegistrationResult, Totals};
 use sidetone::wire::Endpoint;
 
 use crate::tables::{self, Row, Table};
 
-/// One row of the table of SIP messages; a frame of several messages has them joined, and is only counted.
+/// One SIP message.
+#[derive(Clone, Default)]
 pub(crate) struct Message {
-    frame: u32,
-    stamp: Stamp,
-    source: Endpoint,
-    destination: Endpoint,
-    methods: Vec<String>,
-    codes: Vec<u16>,
-    cseq: Option<u32>,
-    cseq_method: String,
-    call_id: String,
-    from_tag: String,
-    to_tag: String,
+    pub(crate) frame: u32,
+    pub(crate) stamp: Stamp,
+    pub(crate) source: Option<Endpoint>,
+    pub(crate) destination: Option<Endpoint>,
+    /// Several where a frame holds several messages: then only counted.
+    pub(crate) methods: Vec<String>,
+    pub(crate) codes: Vec<u16>,
+    pub(crate) cseq: Option<u32>,
+    pub(crate) cseq_method: String,
+    pub(crate) call_id: String,
+    pub(crate) from_tag: String,
+    pub(crate) to_tag: String,
 }
 
 impl Message {
@@ -31,14 +35,13 @@ impl Message {
     }
 
     fn of_row(row: Row<'_>) -> Self {
-        let parts = |column| row.text(column).split('|').filter(|part| !part.is_empty());
         Self {
             frame: row.number("frame").unwrap(),
             stamp: tables::stamp(row.text("epoch")).unwrap(),
-            source: tables::endpoint(row.text("src")).unwrap(),
-            destination: tables::endpoint(row.text("dst")).unwrap(),
-            methods: parts("method").map(str::to_owned).collect(),
-            codes: parts("status").map(|code| code.parse().unwrap()).collect(),
+            source: tables::endpoint(row.text("src")),
+            destination: tables::endpoint(row.text("dst")),
+            methods: parts(row.text("method"), '|'),
+            codes: parts(row.text("status"), '|'),
             cseq: row.number("cseq"),
             cseq_method: row.text("cseq_method").to_owned(),
             call_id: row.text("call_id").to_owned(),
@@ -47,13 +50,61 @@ impl Message {
         }
     }
 
-    fn is_initial_invite(&self) -> bool {
-        self.methods == ["INVITE"] && self.to_tag.is_empty()
+    /// The table of the lab: addresses without ports, several messages of a frame separated by commas.
+    pub(crate) fn recorded(table: &Table) -> Vec<Self> {
+        table.rows().map(Self::of_lab_row).collect()
     }
 
-    fn between(&self, one: Endpoint, other: Endpoint) -> bool {
-        let pair = [self.source.ip, self.destination.ip];
-        pair == [one.ip, other.ip] || pair == [other.ip, one.ip]
+    fn of_lab_row(row: Row<'_>) -> Self {
+        let endpoint = |column| tables::endpoint(&format!("{}:0", row.text(column)));
+        let (cseq, cseq_method) = row.text("sip.CSeq").split_once(' ').unwrap_or_default();
+        Self {
+            frame: row.number("frame.number").unwrap(),
+            stamp: tables::stamp(row.text("frame.time_epoch")).unwrap(),
+            source: endpoint("ip.src"),
+            destination: endpoint("ip.dst"),
+            methods: parts(row.text("sip.Method"), ','),
+            codes: parts(row.text("sip.Status-Code"), ','),
+            cseq: cseq.parse().ok(),
+            cseq_method: cseq_method.to_owned(),
+            call_id: row.text("sip.Call-ID").to_owned(),
+            from_tag: row.text("sip.from.tag").to_owned(),
+            to_tag: row.text("sip.to.tag").to_owned(),
+        }
+    }
+
+    /// A message of which only the method or the status code is known.
+    pub(crate) fn bare(frame: u32, start: &str) -> Self {
+        match start.parse() {
+            Ok(code) => Self { frame, codes: vec![code], ..Self::default() },
+            Err(_) => Self { frame, methods: vec![start.to_owned()], ..Self::default() },
+        }
+    }
+
+    fn is_initial_invite(&self) -> bool {
+        self.methods == ["INVITE"] && self.to_tag.is_empty() && self.cseq_method == "INVITE"
+    }
+
+    /// Does it travel the hop on which `from` sends requests to `to`?
+    fn is_on(&self, from: Endpoint, to: Endpoint) -> bool {
+        let (Some(source), Some(destination)) = (self.source, self.destination) else { return false };
+        let (sender, receiver) = if self.methods.is_empty() { (destination, source) } else { (source, destination) };
+        if from.ip == to.ip { (sender, receiver) == (from, to) } else { (sender.ip, receiver.ip) == (from.ip, to.ip) }
+    }
+}
+
+fn parts<T: FromStr>(cell: &str, separator: char) -> Vec<T> {
+    cell.split(separator).filter_map(|part| part.parse().ok()).filter(|_| !cell.is_empty()).collect()
+}
+
+/// The tables cut long lines, and mark it.
+fn same_tag(one: &str, other: &str) -> bool {
+    match (one.strip_suffix("..."), other.strip_suffix("...")) {
+        (None, None) => one == other,
+        (one_cut, other_cut) => {
+            let (one, other) = (one_cut.unwrap_or(one), other_cut.unwrap_or(other));
+            one.starts_with(other) || other.starts_with(one)
+        }
     }
 }
 
@@ -64,7 +115,8 @@ pub(crate) fn counts(messages: &[Message]) -> Counts {
     let mut counts = Counts::default();
     for message in messages {
         for method in &message.methods {
-            *counts.0.entry(method.clone()).or_default() += 1;
+            let name = METHODS.iter().find(|known| *known == method).unwrap_or(&"OTHER");
+            *counts.0.entry((*name).to_owned()).or_default() += 1;
         }
         for code in &message.codes {
             *counts.1.entry(*code).or_default() += 1;
@@ -99,7 +151,7 @@ pub(crate) fn compare_counts(truth: &Counts, totals: &Totals) -> Vec<String> {
 #[derive(Debug)]
 struct Attempt {
     start: Stamp,
-    challenged: bool,
+    challenged: Option<Stamp>,
     post_dial: Option<f64>,
     final_code: Option<u16>,
     to_final: Option<f64>,
@@ -111,44 +163,61 @@ fn attempts(messages: &[Message], call_id: &str, from_tag: &str, from: Endpoint,
     let mut cseqs = BTreeSet::new();
     let own = |message: &&Message| {
         message.call_id == call_id
-            && message.from_tag == from_tag
+            && same_tag(&message.from_tag, from_tag)
             && message.cseq_method == "INVITE"
-            && message.between(from, to)
+            && message.is_on(from, to)
     };
     for message in messages.iter().filter(own) {
         if message.is_initial_invite() {
             // The same number again is a retransmission, or the same request on its next hop.
-            let open = attempts.last().is_some_and(|attempt| attempt.final_code.is_none());
-            if cseqs.insert(message.cseq) && !open {
-                attempts.push(Attempt {
-                    start: message.stamp,
-                    challenged: false,
-                    post_dial: None,
-                    final_code: None,
-                    to_final: None,
-                });
+            if cseqs.insert(message.cseq) && attempts.last().is_none_or(|attempt| attempt.is_over(message.stamp)) {
+                attempts.push(Attempt::new(message.stamp));
             }
-            continue;
-        }
-        let Some(attempt) = attempts.last_mut() else { continue };
-        if attempt.final_code.is_some() || !cseqs.contains(&message.cseq) {
-            continue;
-        }
-        let since = message.stamp.seconds_since(attempt.start);
-        match message.codes.first() {
-            Some(180..=183) => {
-                attempt.post_dial.get_or_insert(since);
-            }
-            Some(401 | 407) if !attempt.challenged => attempt.challenged = true,
-            Some(&code @ 200..) => {
-                attempt.final_code = Some(code);
-                attempt.to_final = Some(since);
-            }
-            _ => {}
+        } else if let Some(attempt) = attempts.last_mut()
+            && cseqs.contains(&message.cseq)
+        {
+            attempt.response(message);
         }
     }
     attempts
 }
+
+impl Attempt {
+    fn new(start: Stamp) -> Self {
+        Self { start, challenged: None, post_dial: None, final_code: None, to_final: None }
+    }
+
+    /// Would a further INVITE be another attempt: after a refusal, or too late after a challenge (MEAS 5.2)?
+    fn is_over(&self, now: Stamp) -> bool {
+        match (self.final_code, self.challenged) {
+            (Some(code), _) => code >= 300,
+            (None, Some(at)) => now.seconds_since(at) > SECONDS_TO_RETRY,
+            (None, None) => false,
+        }
+    }
+
+    fn response(&mut self, message: &Message) {
+        let Some(&code) = message.codes.first() else { return };
+        if self.final_code.is_some() {
+            return;
+        }
+        let since = message.stamp.seconds_since(self.start);
+        match code {
+            180..=183 => {
+                self.post_dial.get_or_insert(since);
+            }
+            401 | 407 if self.challenged.is_none() => self.challenged = Some(message.stamp),
+            200.. => {
+                self.final_code = Some(code);
+                self.to_final = Some(since);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// MEAS 5.2.
+const SECONDS_TO_RETRY: f64 = 32.0;
 
 /// Where calls are not what the messages tell; one attempt is one call, however many hops.
 pub(crate) fn compare_calls(messages: &[Message], calls: &[Call]) -> Vec<String> {
@@ -198,8 +267,9 @@ fn compare_call(attempt: &Attempt, call: &Call) -> Vec<String> {
         (Some(487), Some(CallResult::Cancelled)) => true,
         (Some(code), Some(CallResult::Failed)) => code >= 400 && code != 487,
         // Without a final response it timed out, was left at a challenge, or the capture ended first.
-        (None, None | Some(CallResult::Timeout | CallResult::NoFinal)) => !attempt.challenged || call.result.is_none(),
-        (None, Some(CallResult::AbandonedAuth)) => attempt.challenged,
+        (None, None) => true,
+        (None, Some(CallResult::Timeout | CallResult::NoFinal)) => attempt.challenged.is_none(),
+        (None, Some(CallResult::AbandonedAuth)) => attempt.challenged.is_some(),
         _ => false,
     };
     if !fits {
@@ -210,8 +280,8 @@ fn compare_call(attempt: &Attempt, call: &Call) -> Vec<String> {
     {
         wrong.push(format!("status {:?} instead of {code}", call.status));
     }
-    if call.challenged != attempt.challenged {
-        wrong.push(format!("challenged {} instead of {}", call.challenged, attempt.challenged));
+    if call.challenged != attempt.challenged.is_some() {
+        wrong.push(format!("challenged {}", call.challenged));
     }
     let answered = attempt.to_final.filter(|_| matches!(attempt.final_code, Some(200..300)));
     for (name, truth, measured) in [
@@ -237,12 +307,12 @@ fn compare_call(attempt: &Attempt, call: &Call) -> Vec<String> {
 }
 
 /// Calls against the rows of "INVITE transactions per hop", which another program made: its row of the call's
-/// first INVITE on its own hop. Returns how many rows were found.
-pub(crate) fn compare_transactions(table: &Table, messages: &[Message], calls: &[Call], wrong: &mut Vec<String>) -> usize {
-    let mut found = 0;
+/// first INVITE on its own hop.
+pub(crate) fn compare_transactions(table: &Table, messages: &[Message], calls: &[Call]) -> Vec<String> {
+    let mut wrong = Vec::new();
     for call in calls {
         let first = messages.iter().find(|m| {
-            m.is_initial_invite() && m.call_id == call.call_id && m.stamp == call.start && m.source == call.source
+            m.is_initial_invite() && m.call_id == call.call_id && m.stamp == call.start
         });
         let Some(first) = first else { continue };
         let row = table.rows().find(|row| {
@@ -252,10 +322,12 @@ pub(crate) fn compare_transactions(table: &Table, messages: &[Message], calls: &
                 && row.number("cseq") == first.cseq
         });
         let Some(row) = row else {
-            wrong.push(format!("call {}: no row of its first INVITE, frame {}", call.call_id, first.frame));
+            // Messages inside HEP have none.
+            if first.frame > 0 {
+                wrong.push(format!("call {}: no row of its first INVITE, frame {}", call.call_id, first.frame));
+            }
             continue;
         };
-        found += 1;
         // The rows of a challenged INVITE end with the challenge.
         if call.challenged {
             continue;
@@ -278,61 +350,70 @@ pub(crate) fn compare_transactions(table: &Table, messages: &[Message], calls: &
             wrong.push(format!("call {}: setup {:?}, row says {row} ms", call.call_id, call.setup));
         }
     }
-    found
+    wrong
 }
 
 /// Outcomes of registrations by Call-ID.
 pub(crate) fn compare_registrations(messages: &[Message], registrations: &[Registration]) -> Vec<String> {
     let mut wrong = Vec::new();
-    let call_ids: BTreeSet<&str> = messages
+    let mut truth: BTreeMap<&str, Registered> = BTreeMap::new();
+    let attempts: BTreeSet<(&str, &str)> = messages
         .iter()
-        .filter(|message| message.methods == ["REGISTER"])
-        .map(|message| message.call_id.as_str())
+        .filter(|message| message.methods == ["REGISTER"] && !message.call_id.is_empty())
+        .map(|message| (message.call_id.as_str(), message.from_tag.as_str()))
         .collect();
-    for call_id in call_ids {
-        let truth = registered(messages, call_id);
-        let of = |wanted: &[RegistrationResult]| {
-            let fits = |r: &&Registration| r.call_id == call_id && r.result.is_some_and(|result| wanted.contains(&result));
-            registrations.iter().filter(fits).count()
-        };
-        let measured = (
-            of(&[RegistrationResult::Success, RegistrationResult::Unregister]),
-            of(&[RegistrationResult::Failure]),
-            of(&[RegistrationResult::Redirect]),
-        );
+    for (call_id, from_tag) in attempts {
+        truth.entry(call_id).or_default().add(messages, call_id, from_tag);
+    }
+    for (call_id, truth) in truth {
+        let mut measured = Registered::default();
+        for registration in registrations.iter().filter(|registration| registration.call_id == call_id) {
+            match registration.result {
+                Some(RegistrationResult::Success | RegistrationResult::Unregister) => measured.succeeded += 1,
+                Some(RegistrationResult::Failure) => measured.failed += 1,
+                Some(RegistrationResult::Redirect) => measured.redirected += 1,
+                Some(RegistrationResult::Timeout | RegistrationResult::Abandoned) | None => {}
+            }
+        }
         if truth != measured {
-            wrong.push(format!("registrations {call_id}: {measured:?} instead of {truth:?}"));
+            wrong.push(format!("call {call_id}: {measured:?} instead of {truth:?}"));
         }
     }
     wrong
 }
 
-/// Registrations of a Call-ID that succeeded, failed and were sent elsewhere, on the hop seen first.
-fn registered(messages: &[Message], call_id: &str) -> (usize, usize, usize) {
-    let own = |message: &&Message| message.call_id == call_id && message.cseq_method == "REGISTER";
-    let Some(first) = messages.iter().filter(own).find(|message| !message.methods.is_empty()) else {
-        return (0, 0, 0);
-    };
-    let (mut succeeded, mut failed, mut redirected) = (0, 0, 0);
-    let (mut finals, mut challenged) = (BTreeSet::new(), false);
-    for message in messages.iter().filter(own).filter(|m| m.between(first.source, first.destination)) {
-        let Some(&code @ 200..) = message.codes.first() else { continue };
-        if !finals.insert((message.cseq, code)) {
-            continue;
-        }
-        match code {
-            200..300 => {
-                succeeded += 1;
-                challenged = false;
+/// Registrations with an outcome.
+#[derive(Default, Debug, PartialEq)]
+struct Registered {
+    succeeded: usize,
+    failed: usize,
+    redirected: usize,
+}
+
+impl Registered {
+    /// Those of one (Call-ID, From-tag), on the hop seen first.
+    fn add(&mut self, messages: &[Message], call_id: &str, from_tag: &str) {
+        let own = |message: &&Message| {
+            message.call_id == call_id && message.from_tag == from_tag && message.cseq_method == "REGISTER"
+        };
+        let Some(first) = messages.iter().filter(own).find(|message| !message.methods.is_empty()) else { return };
+        let (Some(from), Some(to)) = (first.source, first.destination) else { return };
+        let (mut finals, mut challenged) = (BTreeSet::new(), false);
+        for message in messages.iter().filter(own).filter(|message| message.is_on(from, to)) {
+            let Some(&code @ 200..) = message.codes.first() else { continue };
+            if !finals.insert((message.cseq, code)) {
+                continue;
             }
-            300..400 => redirected += 1,
-            401 | 407 if !challenged => challenged = true,
-            423 => {}
-            _ => {
-                failed += 1;
-                challenged = false;
+            let challenge = matches!(code, 401 | 407) && !challenged;
+            match code {
+                200..=299 => self.succeeded += 1,
+                300..=399 => self.redirected += 1,
+                // Too brief: it is asked again.
+                423 => continue,
+                _ if challenge => {}
+                _ => self.failed += 1,
             }
+            challenged = challenge;
         }
     }
-    (succeeded, failed, redirected)
 }
