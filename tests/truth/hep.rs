@@ -40,9 +40,13 @@ pub(crate) fn decoded(text: &str) -> Vec<Message> {
     messages
 }
 
-/// What the sink received: one JSON object a line, type 1 = SIP.
-pub(crate) fn received(text: &str) -> Vec<Message> {
-    let records = || text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+/// What the sink received until the capture ended: one JSON object a line, type 1 = SIP.
+pub(crate) fn received(text: &str, until: Stamp) -> Vec<Message> {
+    let records = || {
+        let records = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+        // The sink reads a datagram a little after it was captured.
+        records.take_while(move |record| record["at"].as_f64().unwrap() < until.0 as f64 / 1e9 + 0.001)
+    };
     let payload = |record: &Value| record["payload"].as_str().unwrap_or_default().replace('\r', "");
     let sip = |record: &Value| record["type"] == 1;
     // Of a message cut before its Call-ID, another one of the same transaction tells it.

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use sidetone::capture::file::Files;
 use sidetone::capture::{Progress, Source};
-use sidetone::event::{Call, Event, Registration, Report, Stream, Totals};
+use sidetone::event::{Call, Event, Registration, Stream, Totals, Transfer};
 use sidetone::observer::{Observer, Settings};
 
 /// Everything that was told about one capture.
@@ -13,7 +13,7 @@ pub(crate) struct Measured {
     pub(crate) calls: Vec<Call>,
     pub(crate) registrations: Vec<Registration>,
     pub(crate) streams: Vec<Stream>,
-    pub(crate) reports: Vec<Report>,
+    pub(crate) transfers: Vec<Transfer>,
     pub(crate) totals: Totals,
 }
 
@@ -24,8 +24,8 @@ impl Measured {
             Event::Call(call) => measured.calls.push(call),
             Event::Registration(registration) => measured.registrations.push(registration),
             Event::Stream(stream) => measured.streams.push(stream),
-            Event::Report(report) => measured.reports.push(report),
-            Event::Window(_) | Event::Transfer(_) => {}
+            Event::Transfer(transfer) => measured.transfers.push(transfer),
+            Event::Window(_) | Event::Report(_) => {}
         };
         let mut files = Files::open([capture]);
         let mut observer = Observer::new(Settings::default());

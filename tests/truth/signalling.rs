@@ -227,10 +227,10 @@ pub(crate) fn compare_calls(messages: &[Message], calls: &[Call]) -> Vec<String>
     let told: BTreeSet<&str> = calls.iter().flat_map(|call| &call.call_ids).map(String::as_str).collect();
     for call_id in invited.difference(&told) {
         let frames = messages.iter().filter(|m| m.call_id == *call_id && m.is_initial_invite());
-        wrong.push(format!("no call {call_id}: frames {:?}", frames.map(|m| m.frame).collect::<Vec<_>>()));
+        wrong.push(format!("call {call_id}: missing, frames {:?}", frames.map(|m| m.frame).collect::<Vec<_>>()));
     }
     for call_id in told.difference(&invited) {
-        wrong.push(format!("invented call {call_id}"));
+        wrong.push(format!("call {call_id}: invented"));
     }
     let mut seen: BTreeMap<(&str, &str), BTreeSet<Stamp>> = BTreeMap::new();
     for call in calls {
@@ -244,7 +244,7 @@ pub(crate) fn compare_calls(messages: &[Message], calls: &[Call]) -> Vec<String>
             attempts.into_iter().find(|attempt| attempt.start == call.start).map(|attempt| (*tag, attempt))
         });
         let Some((tag, attempt)) = found else {
-            wrong.push(format!("call {} begins at {}, where no attempt does", call.call_id, call.start));
+            wrong.push(format!("call {}: begins at {}, where no attempt does", call.call_id, call.start));
             continue;
         };
         seen.entry((&call.call_id, tag)).or_default().insert(call.start);

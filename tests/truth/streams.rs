@@ -109,7 +109,7 @@ impl Numbers {
         let jitter = |field, truth: Option<f64>, measured: Option<f64>| {
             let truth = truth?;
             let close = measured.is_some_and(|measured| {
-                (measured - truth).abs() <= (truth * JITTER_TOLERANCE).max(HALF_OF_THE_LAST_DIGIT_MS)
+                (measured - truth).abs() <= (truth * JITTER_TOLERANCE).max(MICROSECOND_MS)
             });
             (!close).then_some(Difference { field, truth, measured })
         };
@@ -124,6 +124,13 @@ impl Numbers {
         .into_iter()
         .flatten()
         .collect()
+    }
+}
+
+impl Difference {
+    /// Is it that no jitter was measured where the truth has one?
+    pub(crate) fn is_absent_jitter(&self) -> bool {
+        self.field.starts_with("jitter") && self.measured.is_none()
     }
 }
 
@@ -167,5 +174,5 @@ pub(crate) fn hexadecimal(text: &str) -> u32 {
 }
 
 const JITTER_TOLERANCE: f64 = 0.01;
-/// The tables print three decimals.
-const HALF_OF_THE_LAST_DIGIT_MS: f64 = 0.000_5;
+/// The resolution of the captures' time stamps, and the last digit of the tables.
+const MICROSECOND_MS: f64 = 0.001;
