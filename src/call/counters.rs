@@ -157,7 +157,9 @@ impl Counters {
         self.malformed += 1;
         let method = match m.start {
             StartLine::Request { method, .. } => method,
-            StartLine::Response { status: 100..700, .. } => m.cseq.map_or(Method::Other(b""), |cseq| cseq.method),
+            StartLine::Response { status: 100..700, .. } => {
+                m.cseq.map_or(Method::Other(b""), |cseq| cseq.method)
+            }
             StartLine::Response { .. } => return,
         };
         self.count(m, method, false);

@@ -12,7 +12,9 @@
 /// telephone key (RFC 4733 3.2), the reserved bit 0? No codec of speech has frames of four bytes; a DTX frame
 /// of Opus has 1 to 3.
 pub fn is_event(payload_type: u8, payload_len: u32, payload: &[u8]) -> bool {
-    let report = || payload.first_chunk().is_some_and(|&[event, flags, ..]: &[u8; 4]| event <= FLASH && flags & 0x40 == 0);
+    let report = || {
+        payload.first_chunk().is_some_and(|&[event, flags, ..]: &[u8; 4]| event <= FLASH && flags & 0x40 == 0)
+    };
     payload_len == 4 && matches!(payload_type, 96..=127) && report()
 }
 

@@ -40,6 +40,24 @@ fn a_second_challenge_of_the_same_kind_is_a_failure() {
 }
 
 #[test]
+fn an_answer_to_an_earlier_invite_of_the_attempt_counts() {
+    let world = World::run(
+        &[
+            invite(0.0, 1, "b1"),
+            invite(0.1, 2, "b2"),
+            response(0.2, 200, "INVITE", 1, "b1"),
+            invite(0.3, 3, "b3"),
+            response(0.4, 200, "INVITE", 2, "b2"),
+            response(0.5, 200, "INVITE", 3, "b3"),
+        ],
+        10.0,
+    );
+    let call = only(&world);
+    assert_eq!((call.result, call.state), (Some(CallResult::Answered), CallState::Confirmed));
+    assert_eq!(call.setup.map(micros), Some(0.2));
+}
+
+#[test]
 fn a_stale_nonce_or_a_second_server_may_ask_again() {
     for (first, second, stale) in [(407, 407, true), (407, 401, false)] {
         let world = World::run(
