@@ -36,7 +36,7 @@ use std::path::{Path, PathBuf};
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use sidetone::event::{CallResult, RegistrationResult};
+use sidetone::event::{CallResult, RegistrationResult, Stream};
 
 use exceptions::{CALLS, CAPTURED_TWICE, EVENTS_ONLY, NO_STREAMS, STREAMS, UNLISTED, UNREAD};
 use measured::Measured;
@@ -150,7 +150,8 @@ impl Tally {
     fn signalling(&mut self, file: &str, messages: &[Message], measured: &Measured) {
         let twice = CAPTURED_TWICE.iter().filter(|twice| twice.file == file);
         let copies: BTreeSet<u32> = twice.clone().flat_map(|twice| twice.frames).copied().collect();
-        let mut truth: Vec<Message> = messages.iter().filter(|m| !copies.contains(&m.frame)).cloned().collect();
+        let mut truth: Vec<Message> =
+            messages.iter().filter(|m| !copies.contains(&m.frame)).cloned().collect();
         for twice in twice {
             self.used.insert(twice.proof);
             self.named.push(format!("captured twice: {file}: frames {:?}: {}", twice.frames, twice.proof));
@@ -237,7 +238,7 @@ fn every_stream_message_call_and_registration_is_what_other_programs_say() {
             // Without SIP of its own it holds what the proxy mirrored, or nothing of it.
             Err(_) if file.ends_with("5-hep") => {
                 hep::received(&read(format!("{file}.hep.jsonl")), measured.totals.last.unwrap())
-            },
+            }
             Err(_) => Vec::new(),
         };
         tally.signalling(&capture, &messages, &measured);
@@ -283,10 +284,50 @@ fn a_mix_of_outcomes_is_told_call_by_call() {
         ((CallResult::Cancelled, 487, false), 3),
     ];
     assert_eq!(calls, HashMap::from(expected));
-    let two_legs = |status| measured.calls.iter().filter(|call| call.status == Some(status)).all(|call| call.hops == 2);
+    let two_legs =
+        |status| measured.calls.iter().filter(|call| call.status == Some(status)).all(|call| call.hops == 2);
     assert!([486, 500, 487].into_iter().all(two_legs), "both legs are one call");
     let of = |result| measured.registrations.iter().filter(|it| it.result == Some(result)).count();
     assert_eq!((of(RegistrationResult::Success), of(RegistrationResult::Failure)), (10, 2));
-    let transfers: Vec<_> = measured.transfers.iter().map(|transfer| (transfer.attended, transfer.status)).collect();
-    assert_eq!(transfers, [(false, Some(200)); 2]);
+    let transfers: Vec<_> =
+        measured.transfers.iter().map(|transfer| (transfer.attended, transfer.status)).collect();
+    // The transferee tells no more than that it tries (frames 3422 and 3784).
+    assert_eq!(transfers, [(false, None); 2]);
+}
+
+/// `*.rtpproxy.txt`: what the relay that recorded some captures counts in them. Its jitter is another one: it
+/// takes the later of two copies, and begins otherwise.
+#[test]
+fn rtpproxy_counts_the_same() {
+    let Some(root) = captures() else { return };
+    let mut compared = 0;
+    for file in beside(&root, "public", ".rtpproxy.txt") {
+        let measured = Measured::of(&root.join(&file));
+        let text = fs::read_to_string(root.join(format!("{file}.rtpproxy.txt"))).unwrap();
+        let mut figures: BTreeMap<&str, &str> = BTreeMap::new();
+        for pair in text.lines().flat_map(|line| line.split(',')) {
+            let Some((name, value)) = pair.trim().split_once('=') else { continue };
+            figures.insert(name, value);
+            // The last figure of an SSRC.
+            if name != "max_jitter" {
+                continue;
+            }
+            // It was given both directions of a call, and each capture holds one or both.
+            let ssrc = streams::hexadecimal(figures["ssrc"].trim_start_matches("0x"));
+            let own: Vec<_> = measured.streams.iter().filter(|stream| Key::of(stream).ssrc == ssrc).collect();
+            if own.is_empty() {
+                continue;
+            }
+            let of =
+                |field: fn(&Stream) -> u64| own.iter().map(|stream| field(stream)).sum::<u64>().to_string();
+            let got = [of(|s| s.expected), of(|s| s.packets), of(|s| s.lost), of(|s| s.duplicates)];
+            assert_eq!(
+                got,
+                ["psent", "precvd", "plost", "duplicates"].map(|name| figures[name]),
+                "{file} {ssrc:#x}"
+            );
+            compared += 1;
+        }
+    }
+    assert!(compared >= 9, "{compared}");
 }

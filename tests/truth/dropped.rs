@@ -51,11 +51,7 @@ fn captured(capture: &Path) -> BTreeMap<Key, BTreeSet<u16>> {
                 continue;
             }
             let Some(header) = Header::read(packet.payload, packet.cut) else { continue };
-            let key = Key {
-                ssrc: header.fixed.ssrc,
-                source: packet.source,
-                destination: packet.destination,
-            };
+            let key = Key { ssrc: header.fixed.ssrc, source: packet.source, destination: packet.destination };
             captured.entry(key).or_default().insert(header.fixed.sequence);
         }
     };

@@ -164,8 +164,8 @@ pub(crate) const UNLISTED: &[Unlisted] = &[
 pub(crate) const CAPTURED_TWICE: &[CapturedTwice] = &[CapturedTwice {
     file: "public/calls/FAX-t38-megaco.pcap",
     frames: &[
-        26, 29, 34, 51, 53, 167, 169, 173, 197, 2682, 2691, 3101, 3103, 3116, 3119, 3128, 3130, 3140, 3144, 5455,
-        5469, 7199, 7209,
+        26, 29, 34, 51, 53, 167, 169, 173, 197, 2682, 2691, 3101, 3103, 3116, 3119, 3128, 3130, 3140, 3144,
+        5455, 5469, 7199, 7209,
     ],
     proof: "the same IP identification, addresses and length as a frame at most 1.5 ms before",
 }];

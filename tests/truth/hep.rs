@@ -55,7 +55,8 @@ pub(crate) fn received(text: &str, until: Stamp) -> Vec<Message> {
         let message = message(&payload, Stamp(0), None, None).filter(|message| message.cseq.is_some())?;
         Some((header(&payload, "Via")?.to_owned(), message))
     });
-    let whole: BTreeMap<String, Message> = whole.map(|(via, message)| (branch(&via).to_owned(), message)).collect();
+    let whole: BTreeMap<String, Message> =
+        whole.map(|(via, message)| (branch(&via).to_owned(), message)).collect();
     let messages = records().filter(sip).filter_map(|record| {
         let number = |key: &str| record[key].as_u64().unwrap_or_default();
         let endpoint = |ip: &str, port: &str| {
@@ -90,7 +91,8 @@ fn message(
         Some(status) => (vec![], vec![status.get(..3)?.parse().ok()?]),
         None => (vec![start.split(' ').next()?.to_owned()], vec![]),
     };
-    let (cseq, cseq_method) = header(payload, "CSeq").and_then(|value| value.split_once(' ')).unwrap_or_default();
+    let (cseq, cseq_method) =
+        header(payload, "CSeq").and_then(|value| value.split_once(' ')).unwrap_or_default();
     let tag = |name| header(payload, name).and_then(|value| value.split_once(";tag=")).unwrap_or_default().1;
     Some(Message {
         frame: 0,

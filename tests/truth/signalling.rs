@@ -88,8 +88,13 @@ impl Message {
     /// Does it travel the hop on which `from` sends requests to `to`?
     fn is_on(&self, from: Endpoint, to: Endpoint) -> bool {
         let (Some(source), Some(destination)) = (self.source, self.destination) else { return false };
-        let (sender, receiver) = if self.methods.is_empty() { (destination, source) } else { (source, destination) };
-        if from.ip == to.ip { (sender, receiver) == (from, to) } else { (sender.ip, receiver.ip) == (from.ip, to.ip) }
+        let (sender, receiver) =
+            if self.methods.is_empty() { (destination, source) } else { (source, destination) };
+        if from.ip == to.ip {
+            (sender, receiver) == (from, to)
+        } else {
+            (sender.ip, receiver.ip) == (from.ip, to.ip)
+        }
     }
 }
 
@@ -158,7 +163,13 @@ struct Attempt {
 }
 
 /// All attempts of a Call-ID on one hop.
-fn attempts(messages: &[Message], call_id: &str, from_tag: &str, from: Endpoint, to: Endpoint) -> Vec<Attempt> {
+fn attempts(
+    messages: &[Message],
+    call_id: &str,
+    from_tag: &str,
+    from: Endpoint,
+    to: Endpoint,
+) -> Vec<Attempt> {
     let mut attempts: Vec<Attempt> = Vec::new();
     let mut cseqs = BTreeSet::new();
     let own = |message: &&Message| {
@@ -170,7 +181,9 @@ fn attempts(messages: &[Message], call_id: &str, from_tag: &str, from: Endpoint,
     for message in messages.iter().filter(own) {
         if message.is_initial_invite() {
             // The same number again is a retransmission, or the same request on its next hop.
-            if cseqs.insert(message.cseq) && attempts.last().is_none_or(|attempt| attempt.is_over(message.stamp)) {
+            if cseqs.insert(message.cseq)
+                && attempts.last().is_none_or(|attempt| attempt.is_over(message.stamp))
+            {
                 attempts.push(Attempt::new(message.stamp));
             }
         } else if let Some(attempt) = attempts.last_mut()
@@ -227,7 +240,10 @@ pub(crate) fn compare_calls(messages: &[Message], calls: &[Call]) -> Vec<String>
     let told: BTreeSet<&str> = calls.iter().flat_map(|call| &call.call_ids).map(String::as_str).collect();
     for call_id in invited.difference(&told) {
         let frames = messages.iter().filter(|m| m.call_id == *call_id && m.is_initial_invite());
-        wrong.push(format!("call {call_id}: missing, frames {:?}", frames.map(|m| m.frame).collect::<Vec<_>>()));
+        wrong.push(format!(
+            "call {call_id}: missing, frames {:?}",
+            frames.map(|m| m.frame).collect::<Vec<_>>()
+        ));
     }
     for call_id in told.difference(&invited) {
         wrong.push(format!("call {call_id}: invented"));
@@ -248,7 +264,9 @@ pub(crate) fn compare_calls(messages: &[Message], calls: &[Call]) -> Vec<String>
             continue;
         };
         seen.entry((&call.call_id, tag)).or_default().insert(call.start);
-        wrong.extend(compare_call(&attempt, call).into_iter().map(|text| format!("call {}: {text}", call.call_id)));
+        wrong.extend(
+            compare_call(&attempt, call).into_iter().map(|text| format!("call {}: {text}", call.call_id)),
+        );
     }
     // Each attempt on the hop of its call has a call of its own.
     for ((call_id, tag), starts) in seen {
@@ -263,8 +281,9 @@ pub(crate) fn compare_calls(messages: &[Message], calls: &[Call]) -> Vec<String>
 fn compare_call(attempt: &Attempt, call: &Call) -> Vec<String> {
     let mut wrong = Vec::new();
     let fits = match (attempt.final_code, call.result) {
-        (Some(200..300), Some(CallResult::Answered)) | (Some(300..400), Some(CallResult::Redirected)) => true,
-        (Some(487), Some(CallResult::Cancelled)) => true,
+        (Some(200..300), Some(CallResult::Answered))
+        | (Some(300..400), Some(CallResult::Redirected))
+        | (Some(487), Some(CallResult::Cancelled)) => true,
         (Some(code), Some(CallResult::Failed)) => code >= 400 && code != 487,
         // Without a final response it timed out, was left at a challenge, or the capture ended first.
         (None, None) => true,
@@ -290,7 +309,8 @@ fn compare_call(attempt: &Attempt, call: &Call) -> Vec<String> {
         (
             "session_request_failed",
             attempt.to_final.filter(|_| {
-                attempt.post_dial.is_none() && attempt.final_code.is_some_and(|code| code >= 400 && code != 487)
+                attempt.post_dial.is_none()
+                    && attempt.final_code.is_some_and(|code| code >= 400 && code != 487)
             }),
             call.session_request_failed.filter(|_| attempt.final_code.is_some()),
         ),
@@ -311,9 +331,9 @@ fn compare_call(attempt: &Attempt, call: &Call) -> Vec<String> {
 pub(crate) fn compare_transactions(table: &Table, messages: &[Message], calls: &[Call]) -> Vec<String> {
     let mut wrong = Vec::new();
     for call in calls {
-        let first = messages.iter().find(|m| {
-            m.is_initial_invite() && m.call_id == call.call_id && m.stamp == call.start
-        });
+        let first = messages
+            .iter()
+            .find(|m| m.is_initial_invite() && m.call_id == call.call_id && m.stamp == call.start);
         let Some(first) = first else { continue };
         let row = table.rows().find(|row| {
             row.text("call_id") == call.call_id
@@ -324,7 +344,10 @@ pub(crate) fn compare_transactions(table: &Table, messages: &[Message], calls: &
         let Some(row) = row else {
             // Messages inside HEP have none.
             if first.frame > 0 {
-                wrong.push(format!("call {}: no row of its first INVITE, frame {}", call.call_id, first.frame));
+                wrong.push(format!(
+                    "call {}: no row of its first INVITE, frame {}",
+                    call.call_id, first.frame
+                ));
             }
             continue;
         };
@@ -343,7 +366,10 @@ pub(crate) fn compare_transactions(table: &Table, messages: &[Message], calls: &
         };
         if !near("to_first_180_or_183", call.post_dial_delay) {
             let row = row.text("to_first_180_or_183");
-            wrong.push(format!("call {}: post dial delay {:?}, row says {row} ms", call.call_id, call.post_dial_delay));
+            wrong.push(format!(
+                "call {}: post dial delay {:?}, row says {row} ms",
+                call.call_id, call.post_dial_delay
+            ));
         }
         if call.result == Some(CallResult::Answered) && !near("to_final", call.setup) {
             let row = row.text("to_final");
@@ -396,7 +422,9 @@ impl Registered {
         let own = |message: &&Message| {
             message.call_id == call_id && message.from_tag == from_tag && message.cseq_method == "REGISTER"
         };
-        let Some(first) = messages.iter().filter(own).find(|message| !message.methods.is_empty()) else { return };
+        let Some(first) = messages.iter().filter(own).find(|message| !message.methods.is_empty()) else {
+            return;
+        };
         let (Some(from), Some(to)) = (first.source, first.destination) else { return };
         let (mut finals, mut challenged) = (BTreeSet::new(), false);
         for message in messages.iter().filter(own).filter(|message| message.is_on(from, to)) {

@@ -24,7 +24,9 @@ impl Table {
     /// The table under the line that starts with `title`; `None` when the file has none.
     pub(crate) fn under(title: &str, text: &str) -> Option<Self> {
         let mut lines = text.lines().skip_while(|line| !line.starts_with(title)).skip(1);
-        lines.next().map(|head| Self::of(head, lines.take_while(|line| !line.is_empty() && !line.starts_with('#'))))
+        lines
+            .next()
+            .map(|head| Self::of(head, lines.take_while(|line| !line.is_empty() && !line.starts_with('#'))))
     }
 
     /// A file that is one table.
