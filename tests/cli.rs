@@ -31,14 +31,6 @@ fn a_missing_file_is_exit_66_and_is_named() {
 }
 
 #[test]
-fn the_catalogue_is_the_documented_one() {
-    let run = sidetone(&["metrics"]);
-    assert!(run.status.success());
-    let documented = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
-    assert_eq!(said(&run.stdout), std::fs::read_to_string(documented).unwrap());
-}
-
-#[test]
 fn help_and_version_are_on_standard_output() {
     for args in [&["--help"][..], &["--version"], &["analyze", "--help"], &["man"], &["man", "analyze"]] {
         let run = sidetone(args);
