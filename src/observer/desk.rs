@@ -157,8 +157,10 @@ impl Desk {
     pub(crate) fn tick(&mut self, now: Stamp, sink: &mut impl Sink) {
         let Self { media, talk, tcp, .. } = self;
         tcp.expire(now, &mut |record| talk.record(&record, media, sink));
-        for (call, last) in media.last_heard() {
-            talk.calls.media_active(call, last);
+        if media.look_around(now, sink) {
+            for (call, last) in media.last_heard() {
+                talk.calls.media_active(call, last);
+            }
         }
         talk.calls.expire(now, &mut talk.notices);
         talk.tell(media, sink);

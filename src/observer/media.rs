@@ -37,7 +37,7 @@ pub(crate) struct Media {
     streams: Slab<Slot>,
     flows: HashTable<u32>,
     hasher: RandomState,
-    /// Newest stream of each SSRC; older ones hang on it by [`Slot::same_ssrc`].
+    /// Newest stream of each SSRC.
     by_ssrc: HashMap<u32, u32, RandomState>,
     targets: HashMap<Endpoint, Target, RandomState>,
     /// Streams without a call by destination, for SDP that comes after its media.
@@ -74,12 +74,16 @@ pub(crate) struct Counters {
     pub(crate) targets_refused: u64,
 }
 
+#[repr(C)]
 pub(crate) struct Slot {
-    pub(crate) stream: Stream,
     flow: Flow,
+    hop: HopMatch,
     serial: u32,
-    same_ssrc: u32,
+    pub(crate) stream: Stream,
+    pub(crate) reported: Option<Box<Reported>>,
+    pub(crate) ending: Option<Box<Ending>>,
     pub(crate) call: Option<CallKey>,
+    worst_window: f32,
     direction: Option<Direction>,
     origin: Origin,
     dscp: u8,
@@ -87,11 +91,6 @@ pub(crate) struct Slot {
     by_source: bool,
     early: bool,
     ssrc_overlap: bool,
-    /// Number of the first stream of its hop group; its own when it is alone.
-    hop: HopMatch,
-    pub(crate) ending: Option<Ending>,
-    pub(crate) reported: Option<Box<Reported>>,
-    worst_window: f32,
 }
 
 /// Why a stream is over as soon as it is silent for 1 s.
@@ -192,6 +191,12 @@ impl Media {
         found.copied()
     }
 
+    /// Draws a stream's state into the cache; the value means nothing.
+    #[inline]
+    pub(crate) fn touch(&self, index: u32) -> u64 {
+        self.streams.get(index).map_or(0, |slot| slot.stream.touch())
+    }
+
     /// Is this still the number of that flow's stream?
     #[inline]
     pub(crate) fn is(&self, index: u32, flow: &Flow) -> bool {
@@ -254,7 +259,6 @@ impl Media {
             stream,
             flow,
             serial: self.serial,
-            same_ssrc,
             call,
             direction,
             origin,
@@ -293,7 +297,7 @@ impl Media {
                 && old.flow.source() == source
                 && old.flow.destination() == destination
             {
-                old.ending = Some(Ending::Succeeded(first));
+                old.ending = Some(Box::new(Ending::Succeeded(first)));
             }
         }
         media.streams.push(index);
@@ -379,10 +383,6 @@ impl Media {
     /// Works off what time brings: streams and calls that are over, directions that are silent. Once every
     /// tick; the calls whose media are closed are pushed to `done`.
     pub(crate) fn sweep(&mut self, now: Stamp, done: &mut Vec<CallKey>, sink: &mut impl Sink) {
-        if now >= self.next_sweep {
-            self.next_sweep = now.plus_seconds(1);
-            self.sweep_streams(now, sink);
-        }
         while let Some(&(due, call)) = self.closing.front() {
             if due > now {
                 break;
@@ -409,7 +409,12 @@ impl Media {
         }
     }
 
-    fn sweep_streams(&mut self, now: Stamp, sink: &mut impl Sink) {
+    /// Looks at every stream, once a second; true when it was time to.
+    pub(crate) fn look_around(&mut self, now: Stamp, sink: &mut impl Sink) -> bool {
+        if now < self.next_sweep {
+            return false;
+        }
+        self.next_sweep = now.plus_seconds(1);
         let mut over = Vec::new();
         for (index, slot) in self.streams.iter() {
             let silent = now.nanos_since(slot.stream.last());
@@ -433,6 +438,7 @@ impl Media {
                 media.hearing.judge(now, answered, &self.visibility);
             }
         }
+        true
     }
 
     /// Calls with media, and when it was last heard.
