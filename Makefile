@@ -35,7 +35,7 @@ fuzz:
 
 # Side by side with tcpdump and tshark; the table belongs into docs/performance.md.
 bench: $(SIDETONE)
-	tests/tools.sh tcpdump tshark
+	tests/tools.sh time tcpdump tshark
 	benches/side_by_side.sh
 
 # What the documents quote of the program: the report in README.md, docs/metrics.md.

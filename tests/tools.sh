@@ -1,5 +1,5 @@
 #!/bin/sh
-# tools.sh TOOL...: installs what is missing of cc, c++, tshark, tcpdump, promtool, on Debian and Ubuntu.
+# tools.sh TOOL...: installs what is missing of cc, c++, time, tshark, tcpdump, promtool, on Debian and Ubuntu.
 # Without a C compiler nothing can be built, so that is an error. The others are what the tests and the
 # comparison look at: what needs them says so and is skipped.
 set -eu
