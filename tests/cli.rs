@@ -36,7 +36,11 @@ fn simulated_calls_can_be_analyzed() {
     std::fs::create_dir_all(&folder).unwrap();
     let capture = folder.join("lossy.pcap");
     let path = capture.to_str().unwrap();
-    assert!(sidetone(&["simulate", "--calls", "2", "--duration", "2", "--loss", "5", "-w", path]).status.success());
+    assert!(
+        sidetone(&["simulate", "--calls", "2", "--duration", "2", "--loss", "5", "-w", path])
+            .status
+            .success()
+    );
     assert!(folder.join("lossy.pcap.truth.json").exists());
     let run = sidetone(&["analyze", path]);
     assert!(run.status.success() && said(&run.stdout).contains("answered 2"), "{}", said(&run.stdout));

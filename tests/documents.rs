@@ -21,6 +21,53 @@ fn the_catalogue_is_the_documented_one() {
 }
 
 #[test]
+fn the_worked_examples_are_those_of_the_fixture() {
+    let report = sidetone(&["analyze", "--format", "json", "fixtures/scenes/mixed.pcap"]);
+    let report: serde_json::Value = serde_json::from_str(&report).unwrap();
+    let page = fs::read_to_string(root("docs/measurement.md")).unwrap();
+    let of = |list: &str, key: &str, value: &str| {
+        report[list]
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|entry| entry[key].as_str() == Some(value))
+            .unwrap()
+            .clone()
+    };
+    let (lossy, late) = (of("streams", "id", "s6"), of("streams", "id", "s8"));
+    let challenged =
+        report["calls"].as_array().unwrap().iter().find(|call| call["challenged"] == true).unwrap();
+    let number = |value: &serde_json::Value| value.as_f64().unwrap();
+    for said in [
+        format!(
+            "{} packets arrived of {} expected, {} are",
+            lossy["packets"], lossy["expected"], lossy["lost"]
+        ),
+        format!("`loss_ratio` is {:.4}", number(&lossy["loss_ratio"])),
+        format!(
+            "= {:.2}. The longest run (`longest_loss`) is {}",
+            number(&lossy["burst_ratio"]),
+            lossy["longest_loss"]
+        ),
+        format!("R = {:.2}, MOS-LQ = {:.2}", number(&lossy["r_factor"]), number(&lossy["mos"]["lq"])),
+        format!("`jitter.mean` is {:.1} ms", number(&late["jitter"]["mean"]) * 1e3),
+        format!("`pdv_p95` is {:.1} ms", number(&late["pdv_p95"]) * 1e3),
+        format!(
+            "of {} packets, `fixed50` is {}, `fixed200` {}, `adaptive` {}",
+            late["packets"],
+            late["discarded"]["fixed50"],
+            late["discarded"]["fixed200"],
+            late["discarded"]["adaptive"]
+        ),
+        format!("(`first_response` {:.3})", number(&challenged["first_response"])),
+        format!("(`auth` {:.3})", number(&challenged["auth"])),
+        format!("(`post_dial_delay` {:.3})", number(&challenged["post_dial_delay"])),
+    ] {
+        assert!(page.contains(&said), "docs/measurement.md does not say: {said}");
+    }
+}
+
+#[test]
 fn every_link_leads_to_a_file() {
     for document in documents() {
         let text = fs::read_to_string(&document).unwrap();
@@ -62,7 +109,11 @@ fn keep(document: &str, fresh: &str) {
     if std::env::var_os("SIDETONE_WRITE_DOCS").is_some() {
         fs::write(path, fresh).unwrap();
     } else {
-        assert_eq!(fs::read_to_string(path).unwrap(), fresh, "{document} is out of date: make docs");
+        let kept = fs::read_to_string(path).unwrap();
+        for (number, (kept, fresh)) in kept.lines().zip(fresh.lines()).enumerate() {
+            assert_eq!(kept, fresh, "{document}:{} is out of date: make docs", number + 1);
+        }
+        assert_eq!(kept.len(), fresh.len(), "{document} is out of date: make docs");
     }
 }
 

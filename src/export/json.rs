@@ -315,7 +315,8 @@ mod tests {
 
     /// `section.key` of everything in a document; maps whose keys are data end with their own key.
     fn keys(section: &str, value: &Value, found: &mut BTreeSet<String>) {
-        const MAPS: [&str; 6] = ["evicted", "capture.skipped", "sip.requests", "sip.responses", "sip.defects", "why"];
+        const MAPS: [&str; 6] =
+            ["evicted", "capture.skipped", "sip.requests", "sip.responses", "sip.defects", "why"];
         for (key, value) in value.as_object().into_iter().flatten() {
             let path = if section.is_empty() { key.clone() } else { format!("{section}.{key}") };
             let inner = match value {
