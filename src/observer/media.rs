@@ -12,8 +12,9 @@ use std::collections::VecDeque;
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashTable};
 
+use super::Known;
 use super::feedback::Named;
-use super::flow::Flow;
+use super::flow::{Flow, FlowV4};
 use super::hearing::{Hearing, Visibility};
 use super::slab::Slab;
 use crate::Stamp;
@@ -26,18 +27,18 @@ use crate::rtp::payload::{Class, Codec, Format};
 use crate::rtp::probation::{Probation, Seen};
 use crate::rtp::report::Reported;
 use crate::rtp::round_trip::RoundTrips;
+use crate::rtp::stream::{Closed, Formats, IDLE_NANOS, Packet, Stream};
 use crate::rtp::summary::Context;
 use crate::rtp::xr::{Concealment, VoipMetrics};
-use crate::rtp::stream::{Closed, Formats, IDLE_NANOS, Packet, Stream};
 use crate::sip::sdp;
-use crate::wire::Endpoint;
+use crate::wire::{Endpoint, Frame};
 
 /// All media state.
 pub(crate) struct Media {
     streams: Slab<Slot>,
-    flows: HashTable<u32>,
+    flows: HashTable<Entry>,
     hasher: RandomState,
-    /// Newest stream of each SSRC; older ones hang on it by [`Slot::same_ssrc`].
+    /// Newest stream of each SSRC.
     by_ssrc: HashMap<u32, u32, RandomState>,
     targets: HashMap<Endpoint, Target, RandomState>,
     /// Streams without a call by destination, for SDP that comes after its media.
@@ -74,24 +75,31 @@ pub(crate) struct Counters {
     pub(crate) targets_refused: u64,
 }
 
+/// A stream as the flow table knows it: so many bits of the hash that it is nearly always the right one, and
+/// that looking it up need not wait for the stream's own state.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    tag: u32,
+    index: u32,
+}
+
+#[repr(C)]
 pub(crate) struct Slot {
-    pub(crate) stream: Stream,
     flow: Flow,
-    serial: u32,
-    same_ssrc: u32,
-    pub(crate) call: Option<CallKey>,
+    hop: HopMatch,
+    /// Its call was found by the sender's endpoint: formats are those of the sender's own description.
+    by_source: bool,
     direction: Option<Direction>,
     origin: Origin,
     dscp: u8,
-    /// Its call was found by the sender's endpoint: formats are those of the sender's own description.
-    by_source: bool,
+    pub(crate) stream: Stream,
+    pub(crate) reported: Option<Box<Reported>>,
+    pub(crate) ending: Option<Box<Ending>>,
+    pub(crate) call: Option<CallKey>,
+    serial: u32,
+    worst_window: f32,
     early: bool,
     ssrc_overlap: bool,
-    /// Number of the first stream of its hop group; its own when it is alone.
-    hop: HopMatch,
-    pub(crate) ending: Option<Ending>,
-    pub(crate) reported: Option<Box<Reported>>,
-    worst_window: f32,
 }
 
 /// Why a stream is over as soon as it is silent for 1 s.
@@ -184,22 +192,50 @@ impl Media {
         }
     }
 
-    /// The number of a live stream. Looking it up early draws it into the cache.
+    /// The number of the stream that this flow most probably is; [`Self::offer`] makes sure.
+    #[inline]
+    pub(crate) fn guess(&self, flow: FlowV4) -> Option<u32> {
+        let hash = flow.hash_with(&self.hasher);
+        self.flows.find(hash, |entry| entry.tag == hash as u32).map(|entry| entry.index)
+    }
+
+    /// The number of a live stream.
     #[inline]
     pub(crate) fn find(&self, flow: &Flow) -> Option<u32> {
         let hash = flow.hash_with(&self.hasher);
-        let found = self.flows.find(hash, |&index| self.streams.get(index).is_some_and(|slot| slot.flow == *flow));
-        found.copied()
+        let same = |entry: &Entry| self.streams.get(entry.index).is_some_and(|slot| slot.flow == *flow);
+        self.flows.find(hash, same).map(|entry| entry.index)
     }
 
-    /// Is this still the number of that flow's stream?
+    /// Draws a stream's state into the cache; the value means nothing.
     #[inline]
-    pub(crate) fn is(&self, index: u32, flow: &Flow) -> bool {
-        self.streams.get(index).is_some_and(|slot| slot.flow == *flow)
+    pub(crate) fn touch(&self, index: u32) -> u64 {
+        self.streams.get(index).map_or(0, |slot| slot.stream.touch())
+    }
+
+    /// Takes a packet if it belongs to the stream that was guessed.
+    #[inline]
+    pub(crate) fn offer(&mut self, known: &Known<'_>, frame: &Frame<'_>, sink: &mut impl Sink) -> bool {
+        let Some(slot) = self.streams.get_mut(known.guess) else { return false };
+        if slot.flow != Flow::V4(known.flow) {
+            return false;
+        }
+        let Some(packet) = Packet::read(frame.stamp, known.payload, known.cut, known.ip_id, frame.interface)
+        else {
+            return false;
+        };
+        let formats = Lookup { targets: &self.targets, flow: &slot.flow, by_source: slot.by_source };
+        slot.stream.push(&packet, &formats, &mut self.closed);
+        if slot.hop.candidate != NONE {
+            self.look_for_earlier_hop(known.guess, &packet);
+        }
+        if !self.closed.is_empty() {
+            self.tell_windows(known.guess, sink);
+        }
+        true
     }
 
     /// One packet of a live stream.
-    #[inline]
     pub(crate) fn push(&mut self, index: u32, packet: &Packet<'_>, sink: &mut impl Sink) {
         let Some(slot) = self.streams.get_mut(index) else { return };
         let formats = Lookup { targets: &self.targets, flow: &slot.flow, by_source: slot.by_source };
@@ -214,7 +250,14 @@ impl Media {
 
     /// A packet of a flow that is not known: a new stream, or a candidate for one.
     #[cold]
-    pub(crate) fn unknown(&mut self, flow: Flow, header: &Header, packet: &Packet<'_>, dscp: u8, sink: &mut impl Sink) {
+    pub(crate) fn unknown(
+        &mut self,
+        flow: Flow,
+        header: &Header,
+        packet: &Packet<'_>,
+        dscp: u8,
+        sink: &mut impl Sink,
+    ) {
         let (source, destination) = (flow.source(), flow.destination());
         let by_source = !self.targets.contains_key(&destination);
         let target = if by_source { self.targets.get(&source) } else { self.targets.get(&destination) };
@@ -226,7 +269,8 @@ impl Media {
             self.open(flow, &run, origin, by_source, sink);
         } else {
             let seen = packet.seen(header.fixed.marker, dscp);
-            if let Some(run) = self.probation.packet(source, destination, header, seen).map(<[Seen]>::to_vec) {
+            if let Some(run) = self.probation.packet(source, destination, header, seen).map(<[Seen]>::to_vec)
+            {
                 self.open(flow, &run, Origin::Heuristic, by_source, sink);
             }
         }
@@ -254,7 +298,6 @@ impl Media {
             stream,
             flow,
             serial: self.serial,
-            same_ssrc,
             call,
             direction,
             origin,
@@ -268,8 +311,8 @@ impl Media {
             worst_window: f32::INFINITY,
         });
         let Self { streams, hasher, .. } = self;
-        self.flows.insert_unique(hash, index, |&other| {
-            streams.get(other).map_or(0, |slot| slot.flow.hash_with(hasher))
+        self.flows.insert_unique(hash, Entry { tag: hash as u32, index }, |entry| {
+            streams.get(entry.index).map_or(0, |slot| slot.flow.hash_with(hasher))
         });
         self.by_ssrc.insert(ssrc, index);
         match call {
@@ -293,7 +336,7 @@ impl Media {
                 && old.flow.source() == source
                 && old.flow.destination() == destination
             {
-                old.ending = Some(Ending::Succeeded(first));
+                old.ending = Some(Box::new(Ending::Succeeded(first)));
             }
         }
         media.streams.push(index);
@@ -315,7 +358,8 @@ impl Media {
                 self.counters.targets_refused += 1;
                 continue;
             }
-            let target = Target { call, side, secure: media.secure, formats: media.formats.as_slice().into() };
+            let target =
+                Target { call, side, secure: media.secure, formats: media.formats.as_slice().into() };
             let direction = target.direction(false);
             let known = self.targets.insert(endpoint, target).is_some_and(|old| old.call == call);
             if !known {
@@ -379,10 +423,6 @@ impl Media {
     /// Works off what time brings: streams and calls that are over, directions that are silent. Once every
     /// tick; the calls whose media are closed are pushed to `done`.
     pub(crate) fn sweep(&mut self, now: Stamp, done: &mut Vec<CallKey>, sink: &mut impl Sink) {
-        if now >= self.next_sweep {
-            self.next_sweep = now.plus_seconds(1);
-            self.sweep_streams(now, sink);
-        }
         while let Some(&(due, call)) = self.closing.front() {
             if due > now {
                 break;
@@ -409,11 +449,18 @@ impl Media {
         }
     }
 
-    fn sweep_streams(&mut self, now: Stamp, sink: &mut impl Sink) {
+    /// Looks at every stream, once a second; true when it was time to.
+    pub(crate) fn look_around(&mut self, now: Stamp, sink: &mut impl Sink) -> bool {
+        if now < self.next_sweep {
+            return false;
+        }
+        self.next_sweep = now.plus_seconds(1);
         let mut over = Vec::new();
         for (index, slot) in self.streams.iter() {
             let silent = now.nanos_since(slot.stream.last());
-            if slot.ending.is_some() && silent >= LINGER_NANOS || slot.call.is_none() && silent >= FORGET_NANOS {
+            if slot.ending.is_some() && silent >= LINGER_NANOS
+                || slot.call.is_none() && silent >= FORGET_NANOS
+            {
                 over.push(index);
             } else if let Some(call) = slot.call
                 && let Some(media) = call_media(&mut self.calls, call)
@@ -433,6 +480,7 @@ impl Media {
                 media.hearing.judge(now, answered, &self.visibility);
             }
         }
+        true
     }
 
     /// Calls with media, and when it was last heard.
@@ -446,10 +494,12 @@ impl Media {
     /// What the media of a call add to its record; its slot is free afterwards.
     pub(crate) fn take(&mut self, call: CallKey) -> Outcome {
         let slot = self.calls.get_mut(call.index as usize);
-        let Some(media) = slot.and_then(|slot| slot.take_if(|media| media.generation == call.generation)) else {
+        let Some(media) = slot.and_then(|slot| slot.take_if(|media| media.generation == call.generation))
+        else {
             return Outcome::default();
         };
-        let (own, others) = std::mem::take(&mut self.reports).into_iter().partition(|(of, _)| *of == Some(call));
+        let (own, others) =
+            std::mem::take(&mut self.reports).into_iter().partition(|(of, _)| *of == Some(call));
         self.reports = others;
         Outcome {
             streams: media.ids.iter().map(|&serial| stream_id(serial)).collect(),
@@ -483,7 +533,9 @@ impl Media {
         let tail_missing = ended.is_some_and(|ended| {
             ended.nanos_since(last) > LINGER_NANOS
                 && slot.direction.is_some_and(|direction| {
-                    call.is_some_and(|call| call.hearing.other_after(direction, ended.plus_nanos(-LINGER_NANOS)))
+                    call.is_some_and(|call| {
+                        call.hearing.other_after(direction, ended.plus_nanos(-LINGER_NANOS))
+                    })
                 })
         });
         let identity = event::Stream {
@@ -559,7 +611,7 @@ impl Media {
         self.tell_windows(index, sink);
         let Some(slot) = self.streams.remove(index) else { return };
         let hash = slot.flow.hash_with(&self.hasher);
-        if let Ok(entry) = self.flows.find_entry(hash, |&other| other == index) {
+        if let Ok(entry) = self.flows.find_entry(hash, |entry| entry.index == index) {
             entry.remove();
         }
         let ssrc = slot.flow.ssrc();
@@ -655,7 +707,8 @@ impl CallMedia {
         if let Some(mos) = fact.mos {
             self.worst_mos = Some(self.worst_mos.map_or(mos.lq, |worst| worst.min(mos.lq)));
         }
-        if fact.codec.class() == Class::Audio && self.codec.is_none_or(|(packets, _)| fact.packets > packets) {
+        if fact.codec.class() == Class::Audio && self.codec.is_none_or(|(packets, _)| fact.packets > packets)
+        {
             self.codec = Some((fact.packets, fact.codec));
         }
         self.dead_air = match (self.dead_air, fact.dead_air) {
@@ -707,7 +760,9 @@ fn call_media(calls: &mut Vec<Option<CallMedia>>, call: CallKey) -> Option<&mut 
     if index >= calls.len() {
         calls.resize_with(index + 1, || None);
     }
-    let media = calls.get_mut(index)?.get_or_insert_with(|| CallMedia { generation: call.generation, ..CallMedia::default() });
+    let media = calls
+        .get_mut(index)?
+        .get_or_insert_with(|| CallMedia { generation: call.generation, ..CallMedia::default() });
     (media.generation == call.generation).then_some(media)
 }
 

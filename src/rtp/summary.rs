@@ -1,9 +1,9 @@
 //! A finished stream as a fact: counters to ratios, buffers to opinion scores, and the reason for every number
 //! that is missing.
 
-use crate::event::{self, Band, CodecSource, Discarded, Why};
+use crate::event::{self, Discarded, Why};
 use crate::quality::burst::Runs;
-use crate::quality::codec::{Impairment, Table};
+use crate::quality::codec::Table;
 use crate::quality::score::{Score, absolute_delay_ms, loss_pattern, score};
 use crate::rtp::payload::{Class, Codec, Format};
 use crate::rtp::stream::{Closed, Stream};
@@ -111,7 +111,8 @@ impl Stream {
             }),
             r_factor: listening.map(|score| score.r),
             band: listening.and(impairment.map(|impairment| impairment.band)),
-            estimate: main.format.codec == Codec::Unknown || impairment.is_some_and(|impairment| impairment.estimate),
+            estimate: main.format.codec == Codec::Unknown
+                || impairment.is_some_and(|impairment| impairment.estimate),
             out_of_range: listening.is_some_and(|score| score.out_of_range),
             plc: match context.concealment {
                 None => "assumed",
@@ -121,7 +122,8 @@ impl Stream {
             delay_source: conversational.and(context.delay.map(|(_, source)| source)),
             dtmf: self.digits(),
             dtx_gaps: counts.dtx_gaps,
-            silence_ratio: (seconds > 0.0 && measured).then(|| (counts.dtx_seconds / seconds).clamp(0.0, 1.0)),
+            silence_ratio: (seconds > 0.0 && measured)
+                .then(|| (counts.dtx_seconds / seconds).clamp(0.0, 1.0)),
             discontinuities: counts.discontinuities,
             rate_changes: counts.rate_changes,
             stalls: counts.stalls,
@@ -133,7 +135,12 @@ impl Stream {
     }
 
     /// One closed window as a fact, when its codec can be rated (MEAS 1.14).
-    pub fn window_fact(&self, closed: &Closed, impairments: &Table, direction: Option<event::Direction>) -> Option<event::Window> {
+    pub fn window_fact(
+        &self,
+        closed: &Closed,
+        impairments: &Table,
+        direction: Option<event::Direction>,
+    ) -> Option<event::Window> {
         let main = self.main_format();
         let impairment = impairments.impairment(&main.format, true)?;
         let Score { mos, .. } = score(&closed.outcomes, &impairment, None)?;
