@@ -18,6 +18,7 @@ use crate::sip::{CSeq, Message, Method, StartLine};
 use crate::wire::Endpoint;
 
 mod attempt;
+pub mod classify;
 mod counters;
 mod dialog;
 mod fingerprint;
@@ -37,6 +38,7 @@ mod transfer;
 mod tests;
 
 use attempt::{Attempt, Phase, Reply};
+use classify::Rule;
 pub use counters::{Counters, METHODS, Tally};
 use dialog::{Closed, Dialogs, Hangup, Life};
 use fingerprint::{FingerprintMap, Fingerprints, Names};
@@ -80,6 +82,10 @@ pub struct Settings {
     pub correlation_headers: Vec<String>,
     /// Join legs by called user, time and address where nothing better tells.
     pub heuristics: bool,
+    /// Whose call it is, by the first rule that fits.
+    pub tenants: Vec<Rule>,
+    /// Which way it goes, by the first rule that fits.
+    pub routes: Vec<Rule>,
 }
 
 /// Names one live call; never reused for another one.
@@ -168,6 +174,7 @@ struct Call {
     from_tag: u64,
     /// Call-ID, From, To, traceparent.
     text: Text<4>,
+    class: Classes,
     hops: Hops,
     attempt: Attempt,
     dialogs: Dialogs,
@@ -187,6 +194,13 @@ struct Call {
     told: bool,
     /// Entry in the timers that counts.
     armed: Stamp,
+}
+
+/// Places of the rules that name tenant and route.
+#[derive(Clone, Copy, Debug)]
+struct Classes {
+    tenant: Option<u16>,
+    route: Option<u16>,
 }
 
 /// How signalling ended.
@@ -332,7 +346,7 @@ impl Calls {
         let pairs = self.calls.get(call)?.legs.joined.iter();
         let pairs: u32 = pairs.filter_map(|&leg| self.calls.get(leg)).map(Call::pairs).sum();
         let call = self.free(call)?;
-        Some(call.record(pairs))
+        Some(call.record(pairs, &self.settings))
     }
 
     /// End of the capture: every call that is not over ends as it stands.
@@ -419,6 +433,7 @@ impl Calls {
                 // The call is as it is seen on its outer hop, which was captured after the inner one.
                 self.open += usize::from(call.end.take().is_some());
                 call.attempt = Attempt::new(stamp, cseq);
+                call.class = Classes::of(&self.settings, heard.at, heard.m);
                 call.retransmissions = 0;
                 self.counters.hop_invites += 1;
             }
@@ -455,6 +470,7 @@ impl Calls {
             call_id: heard.names.call_id,
             from_tag: heard.names.from_tag,
             text: Text::new([m.call_id, m.from.uri, m.to.uri, m.traceparent]),
+            class: Classes::of(&self.settings, at, m),
             hops: Hops::new(at, m.via_count),
             attempt: Attempt::new(at.stamp, heard.cseq.number),
             dialogs: Dialogs::default(),
@@ -937,6 +953,15 @@ impl Call {
             + self.dialogs.bytes()
             + self.legs.joined.capacity() * size_of::<CallKey>()
             + self.legs.call_ids.iter().map(|id| id.bytes() + size_of::<Text<1>>()).sum::<usize>()
+    }
+}
+
+impl Classes {
+    fn of(settings: &Settings, at: &Arrival, m: &Message<'_>) -> Self {
+        Self {
+            tenant: classify::first(&settings.tenants, at, m),
+            route: classify::first(&settings.routes, at, m),
+        }
     }
 }
 

@@ -1,15 +1,16 @@
 //! A call as its record, and as it stands.
 
 use super::attempt::Phase;
+use super::classify::Rule;
 use super::text::Text;
-use super::{CALL_ID, Call, FROM, Live, TO, TRACEPARENT};
+use super::{CALL_ID, Call, FROM, Live, Settings, TO, TRACEPARENT};
 use crate::Stamp;
 use crate::event::{self, CallState, EndReason, SipTransport, Via, Why};
 use crate::wire::Endpoint;
 
 impl Call {
     /// The record; `leg_pairs` are the address pairs of its legs that are not over.
-    pub(super) fn record(&self, leg_pairs: u32) -> event::Call {
+    pub(super) fn record(&self, leg_pairs: u32, settings: &Settings) -> event::Call {
         let attempt = &self.attempt;
         let hop = self.hops.primary();
         let since = |from: Option<Stamp>, to: Option<Stamp>| {
@@ -47,8 +48,8 @@ impl Call {
             forked: attempt.forked,
             early_media: attempt.early_media,
             transferred: self.transferred,
-            tenant: None,
-            route: None,
+            tenant: name(&settings.tenants, self.class.tenant),
+            route: name(&settings.routes, self.class.route),
             codec: None,
             hops: self.pairs() + leg_pairs,
             retransmissions: self.retransmissions,
@@ -94,6 +95,10 @@ impl Call {
         }
         why
     }
+}
+
+fn name(rules: &[Rule], place: Option<u16>) -> Option<String> {
+    rules.get(usize::from(place?)).map(|rule| rule.name.clone())
 }
 
 impl Live<'_> {
