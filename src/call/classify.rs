@@ -77,11 +77,6 @@ pub(super) fn first(rules: &[Rule], at: &Arrival, m: &Message<'_>) -> Option<u16
 }
 
 impl Rule {
-    /// Fits every call.
-    pub fn is_unconditional(&self) -> bool {
-        *self == Self { name: self.name.clone(), ..Self::default() }
-    }
-
     fn fits(&self, at: &Arrival, m: &Message<'_>, from: Option<&Uri<'_>>, to: Option<&Uri<'_>>) -> bool {
         let begins = |uri: Option<&Uri<'_>>, numbers: &[String]| {
             numbers.is_empty()
@@ -155,12 +150,12 @@ impl Network {
     /// Whether the address lies in it.
     pub fn contains(&self, ip: IpAddr) -> bool {
         match (self.base, ip) {
-            (IpAddr::V4(base), IpAddr::V4(ip)) => {
-                (base.to_bits() ^ ip.to_bits()).checked_shr(32 - u32::from(self.prefix)).is_none_or(|rest| rest == 0)
-            }
-            (IpAddr::V6(base), IpAddr::V6(ip)) => {
-                (base.to_bits() ^ ip.to_bits()).checked_shr(128 - u32::from(self.prefix)).is_none_or(|rest| rest == 0)
-            }
+            (IpAddr::V4(base), IpAddr::V4(ip)) => (base.to_bits() ^ ip.to_bits())
+                .checked_shr(32 - u32::from(self.prefix))
+                .is_none_or(|rest| rest == 0),
+            (IpAddr::V6(base), IpAddr::V6(ip)) => (base.to_bits() ^ ip.to_bits())
+                .checked_shr(128 - u32::from(self.prefix))
+                .is_none_or(|rest| rest == 0),
             _ => false,
         }
     }
@@ -198,7 +193,11 @@ impl FromStr for Network {
             }
         };
         let network = Self { base: first, prefix };
-        if first == base { Ok(network) } else { Err(format!("it has bits beyond its prefix; is {network} meant?")) }
+        if first == base {
+            Ok(network)
+        } else {
+            Err(format!("it has bits beyond its prefix; is {network} meant?"))
+        }
     }
 }
 
@@ -249,7 +248,9 @@ mod tests {
             let header = HeaderRule { name: name.into(), values: patterns(values) };
             rule(|r| r.header = Some(header))
         };
-        assert!(header("X-Tenant", &[]) && header("X-Tenant", &["gold-*"]) && header("X-TENANT", &["gold-7"]));
+        assert!(
+            header("X-Tenant", &[]) && header("X-Tenant", &["gold-*"]) && header("X-TENANT", &["gold-7"])
+        );
         assert!(!header("X-Tenant", &["gold"]) && !header("X-Other", &[]));
     }
 

@@ -48,9 +48,9 @@ struct Talk {
 
 impl Desk {
     pub(crate) fn new(settings: Settings) -> Self {
-        let Settings { limits, impairments, calls } = settings;
+        let Settings { limits, rating, calls } = settings;
         Self {
-            media: Media::new(&limits, impairments),
+            media: Media::new(&limits, rating),
             tcp: Streams::new(&limits),
             sctp: sctp::Chunks::default(),
             talk: Talk {

@@ -20,7 +20,7 @@ use crate::Stamp;
 use crate::call::{CallKey, Side};
 use crate::event::{self, CodecSource, Direction, Event, Missing, Origin, Report, Sink};
 use crate::limits::Limits;
-use crate::quality::codec::Table;
+use crate::quality::Rating;
 use crate::rtp::header::Header;
 use crate::rtp::payload::{Class, Codec, Format};
 use crate::rtp::probation::{Probation, Seen};
@@ -51,7 +51,7 @@ pub(crate) struct Media {
     pub(crate) round_trips: RoundTrips,
     /// XR reports about streams of calls that are not over.
     pub(crate) reports: Vec<(Option<CallKey>, Report)>,
-    impairments: Table,
+    rating: Rating,
     serial: u32,
     /// Where the search for a stream to evict goes on.
     hand: u32,
@@ -156,7 +156,7 @@ pub(crate) struct Outcome {
 }
 
 impl Media {
-    pub(crate) fn new(limits: &Limits, impairments: Table) -> Self {
+    pub(crate) fn new(limits: &Limits, rating: Rating) -> Self {
         Self {
             streams: Slab::new(),
             flows: HashTable::new(),
@@ -171,7 +171,7 @@ impl Media {
             visibility: Visibility::default(),
             round_trips: RoundTrips::new(limits.streams),
             reports: Vec::new(),
-            impairments,
+            rating,
             serial: 0,
             hand: 0,
             next_sweep: Stamp(0),
@@ -465,7 +465,7 @@ impl Media {
     fn tell_windows(&mut self, index: u32, sink: &mut impl Sink) {
         let Some(slot) = self.streams.get_mut(index) else { return };
         for closed in self.closed.drain(..) {
-            if let Some(window) = slot.stream.window_fact(&closed, &self.impairments, slot.direction) {
+            if let Some(window) = slot.stream.window_fact(&closed, &self.rating, slot.direction) {
                 slot.worst_window = slot.worst_window.min(window.mos_lq as f32);
                 sink.event(Event::Window(window));
             }
@@ -477,7 +477,8 @@ impl Media {
         let voip = slot.reported.as_ref().and_then(|reported| reported.last_voip());
         let halved = |rtt: Option<f64>, source| rtt.map(|rtt| (rtt / 2.0, source));
         let delay = halved(figures.and_then(|figures| figures.rtt), "rtcp")
-            .or_else(|| halved(voip.and_then(VoipMetrics::round_trip), "rtcp_xr"));
+            .or_else(|| halved(voip.and_then(VoipMetrics::round_trip), "rtcp_xr"))
+            .or_else(|| self.rating.assumed_delay_ms.map(|ms| (ms / 1e3, "assumed")));
         let last = slot.stream.last();
         let ended = call.and_then(|call| call.ended);
         let tail_missing = ended.is_some_and(|ended| {
@@ -506,7 +507,7 @@ impl Media {
         };
         slot.stream.fact(Context {
             identity,
-            impairments: &self.impairments,
+            rating: &self.rating,
             delay,
             concealment: voip.and_then(|voip| match voip.concealment() {
                 Concealment::Unspecified => None,
