@@ -195,6 +195,7 @@ impl Desk {
         }
         let evicted = [
             ("calls", calls.calls_evicted),
+            ("calls_refused", calls.calls_refused),
             ("registrations", calls.registrations_evicted),
             ("transactions", calls.transactions_evicted),
             ("streams", media.streams_evicted),
