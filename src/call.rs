@@ -28,6 +28,7 @@ mod leg;
 mod pending;
 mod record;
 mod registration;
+mod round_trip;
 mod slab;
 mod text;
 mod timer;
@@ -46,6 +47,7 @@ use gone::{Fate, Gone};
 use hop::{Hops, MAX_HOPS, Noted};
 use leg::{Correlation, Links};
 use registration::Registrations;
+use round_trip::RoundTrips;
 use slab::Slab;
 use text::Text;
 use timer::{HORIZON, Timers};
@@ -175,6 +177,7 @@ struct Call {
     /// Call-ID, From, To, traceparent.
     text: Text<4>,
     class: Classes,
+    round_trips: RoundTrips,
     hops: Hops,
     attempt: Attempt,
     dialogs: Dialogs,
@@ -274,8 +277,9 @@ impl Calls {
             return None;
         }
         let (owner, begun) = (transaction.owner, transaction.has_request());
+        let waited = transaction.waited(part, seen, at.stamp, at.via);
         self.counters.count(m, cseq.method, seen == Seen::Retransmission);
-        let heard = Heard { at, m, cseq, names, seen, sdp };
+        let heard = Heard { at, m, cseq, names, seen, waited, sdp };
         match (cseq.method, m.start) {
             (Method::Register, _) => {
                 let names = (&self.fingerprints, &heard.names);
@@ -471,6 +475,7 @@ impl Calls {
             from_tag: heard.names.from_tag,
             text: Text::new([m.call_id, m.from.uri, m.to.uri, m.traceparent]),
             class: Classes::of(&self.settings, at, m),
+            round_trips: RoundTrips::default(),
             hops: Hops::new(at, m.via_count),
             attempt: Attempt::new(at.stamp, heard.cseq.number),
             dialogs: Dialogs::default(),
@@ -617,6 +622,9 @@ impl Calls {
         // What takes a path of its own is not seen on the primary hop, so it counts where it is seen.
         let primary = if first_invite { hop == Some(0) } else { hop.is_none_or(|hop| hop == 0) };
         call.last_message = call.last_message.max(at.stamp);
+        if let StartLine::Response { status, .. } = m.start {
+            call.time_response(heard, status, first_invite);
+        }
         let side = if from_caller == heard.is_request() { Side::Caller } else { Side::Callee };
         if heard.seen == Seen::Retransmission {
             if primary && !call.told {
@@ -923,6 +931,19 @@ impl Call {
         heard.names.from_tag == self.from_tag
     }
 
+    /// What a response tells about the way to the one who sent it (MEAS 4.5.3).
+    fn time_response(&mut self, heard: &Heard<'_>, status: u16, first_invite: bool) {
+        match (heard.waited, status) {
+            (Some(micros), 100) if first_invite => self.round_trips.trying(heard.m.via_count, micros),
+            (Some(micros), _) => {
+                let side = if self.is_from_caller(heard) { Side::Callee } else { Side::Caller };
+                self.round_trips.answered(heard.cseq.method, side, micros);
+            }
+            (None, 200..300) if first_invite => self.round_trips.confirmed(heard.m),
+            _ => {}
+        }
+    }
+
     fn last_activity(&self) -> Stamp {
         self.life.media.map_or(self.last_message, |media| media.max(self.last_message))
     }
@@ -973,6 +994,8 @@ struct Heard<'a> {
     cseq: CSeq<'a>,
     names: Names,
     seen: Seen,
+    /// Microseconds since the request, of its first response.
+    waited: Option<u32>,
     sdp: Option<&'a Session>,
 }
 

@@ -147,6 +147,13 @@ impl Live<'_> {
         self.call.hops.primary().destination
     }
 
+    /// One-way delay between the parties in seconds, by the round trips of SIP (MEAS 4.5.3). Of a call in several
+    /// legs none: the B2BUA answers for the party behind it.
+    pub fn one_way_delay(&self) -> Option<f64> {
+        let one_leg = self.call.legs.call_ids.is_empty();
+        self.call.round_trips.one_way_seconds().filter(|_| one_leg)
+    }
+
     /// What carried the first INVITE.
     pub fn transport(&self) -> SipTransport {
         self.call.hops.primary().transport

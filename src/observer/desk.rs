@@ -311,7 +311,10 @@ impl Talk {
         for notice in self.notices.drain(..) {
             match notice {
                 Notice::Answered(call, stamp) => media.answered(call, stamp),
-                Notice::Ended(call, stamp) => media.end(call, stamp),
+                Notice::Ended(call, stamp) => {
+                    let delay = self.calls.get(call).and_then(|call| call.one_way_delay());
+                    media.end(call, stamp, delay);
+                }
                 Notice::Joined(kept, absorbed) => media.join(kept, absorbed),
                 Notice::Registration(registration) => sink.event(Event::Registration(registration)),
                 Notice::Transfer(transfer) => sink.event(Event::Transfer(transfer)),

@@ -132,6 +132,8 @@ struct CallMedia {
     streams: Vec<u32>,
     answered: Option<Stamp>,
     ended: Option<Stamp>,
+    /// One-way delay by SIP, seconds.
+    delay: Option<f64>,
     hearing: Hearing,
     /// What ended streams leave behind.
     ids: Vec<u32>,
@@ -478,6 +480,7 @@ impl Media {
         let halved = |rtt: Option<f64>, source| rtt.map(|rtt| (rtt / 2.0, source));
         let delay = halved(figures.and_then(|figures| figures.rtt), "rtcp")
             .or_else(|| halved(voip.and_then(VoipMetrics::round_trip), "rtcp_xr"))
+            .or_else(|| Some((call?.delay?, "sip")))
             .or_else(|| self.rating.assumed_delay_ms.map(|ms| (ms / 1e3, "assumed")));
         let last = slot.stream.last();
         let ended = call.and_then(|call| call.ended);
@@ -638,9 +641,10 @@ impl Media {
     }
 
     /// Signalling of a call is over: its media are, as soon as nothing was heard for 1 s (DESIGN 1).
-    pub(crate) fn end(&mut self, call: CallKey, stamp: Stamp) {
+    pub(crate) fn end(&mut self, call: CallKey, stamp: Stamp, delay: Option<f64>) {
         if let Some(media) = call_media(&mut self.calls, call) {
             media.ended = Some(stamp);
+            media.delay = delay;
         }
         self.closing.push_back((stamp.plus_nanos(LINGER_NANOS), call));
     }
