@@ -198,7 +198,7 @@ impl Calls {
         notices: &mut Vec<Notice>,
     ) -> Option<Routed> {
         let Some(cseq) = usable(m) else {
-            self.counters.malformed += 1;
+            self.counters.unusable(m);
             return None;
         };
         self.expire(at.stamp, notices);
