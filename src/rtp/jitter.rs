@@ -32,6 +32,11 @@ pub enum Update {
 }
 
 impl Jitter {
+    /// No jitter yet, of a stream whose first packet is this one.
+    pub fn starting(arrival: Stamp, ticks: u32) -> Self {
+        Self { arrival, ticks, ..Self::default() }
+    }
+
     /// Takes an audio packet in arrival order.
     #[inline]
     pub fn update(&mut self, arrival: Stamp, ticks: u32, seconds_per_tick: f64) -> Update {
@@ -40,7 +45,9 @@ impl Jitter {
             let difference = (arrival.nanos_since(self.arrival) as f64 * 1e-9 - sent).abs();
             if difference < DISCONTINUITY_SECONDS {
                 self.last += (difference - self.last) / 16.0;
-                self.max = self.max.max(self.last);
+                if self.last > self.max {
+                    self.max = self.last;
+                }
                 self.sum += self.last;
                 self.updates += 1;
                 Update::Smoothed
@@ -60,6 +67,13 @@ impl Jitter {
     #[inline]
     pub fn forget_reference(&mut self) {
         self.anchored = false;
+    }
+
+    /// Arrival and time stamp of the packet the next one is compared with; of the last audio packet, even when
+    /// the reference was dropped.
+    #[inline]
+    pub fn reference(&self) -> (Stamp, u32) {
+        (self.arrival, self.ticks)
     }
 
     /// Last, mean and largest J in seconds; `None` before the first difference.

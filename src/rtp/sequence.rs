@@ -5,7 +5,7 @@
 //!
 //! ```text
 //! base ........ final_below ..................... max
-//! [ outcomes told ][ ring: 4 words of 64 numbers   ]
+//! [ outcomes told ][ ring: 3 words of 64 numbers   ]
 //! ```
 
 /// What became of one expected packet.
@@ -40,8 +40,8 @@ pub struct Sequence {
     base: u64,
     max: u64,
     final_below: u64,
-    seen: [u64; 4],
-    late: [u64; 4],
+    seen: [u64; RING],
+    late: [u64; RING],
 }
 
 impl Sequence {
@@ -49,7 +49,7 @@ impl Sequence {
     pub fn open(seq: u16) -> Self {
         // One cycle up, so that a predecessor that arrives late does not underflow (MEAS 1.2).
         let first = 65_536 + u64::from(seq);
-        let mut sequence = Self { base: first, max: first, final_below: first, seen: [0; 4], late: [0; 4] };
+        let mut sequence = Self { base: first, max: first, final_below: first, seen: [0; RING], late: [0; RING] };
         sequence.mark(first);
         sequence
     }
@@ -60,14 +60,20 @@ impl Sequence {
         self.max
     }
 
+    /// Every number below has been told.
+    pub fn final_below(&self) -> u64 {
+        self.final_below
+    }
+
     /// Numbers expected so far in this segment.
     pub fn expected(&self) -> u64 {
         self.max - self.base + 1
     }
 
-    /// Places a packet and marks it as seen. Outcomes that became final on the way go to `tell`.
+    /// Places a packet and marks it as seen. Outcomes that became final on the way go to `tell`: what, how many,
+    /// from which extended number on.
     #[inline]
-    pub fn place(&mut self, seq: u16, tell: impl FnMut(Outcome, u32)) -> Place {
+    pub fn place(&mut self, seq: u16, tell: impl FnMut(Outcome, u32, u64)) -> Place {
         let distance = i64::from(seq.wrapping_sub(self.max as u16) as i16);
         if distance == 1 {
             let extended = self.max + 1;
@@ -91,12 +97,12 @@ impl Sequence {
     }
 
     /// Tells all outcomes up to the highest number: the segment is over (MEAS C.2).
-    pub fn close(&mut self, mut tell: impl FnMut(Outcome, u32)) {
+    pub fn close(&mut self, mut tell: impl FnMut(Outcome, u32, u64)) {
         self.finalise(self.max + 1, &mut tell);
     }
 
     #[inline]
-    fn advance(&mut self, extended: u64, mut tell: impl FnMut(Outcome, u32)) {
+    fn advance(&mut self, extended: u64, mut tell: impl FnMut(Outcome, u32, u64)) {
         // Whole words only: `limit` is at most 128 numbers behind, never fewer (MEAS 1.3).
         let limit = (extended >> 6).saturating_sub(2) << 6;
         if limit > self.final_below {
@@ -123,15 +129,15 @@ impl Sequence {
         self.seen[word(extended)] |= bit(extended);
     }
 
-    fn finalise(&mut self, limit: u64, tell: &mut impl FnMut(Outcome, u32)) {
+    fn finalise(&mut self, limit: u64, tell: &mut impl FnMut(Outcome, u32, u64)) {
         while self.final_below < limit {
             let slot = word(self.final_below);
             let offset = self.final_below & 63;
             let count = (64 - offset).min(limit - self.final_below) as u32;
-            tell_runs(self.seen[slot] >> offset, self.late[slot] >> offset, count, tell);
+            tell_runs(self.seen[slot] >> offset, self.late[slot] >> offset, count, self.final_below, tell);
             self.final_below += u64::from(count);
             if self.final_below & 63 == 0 {
-                // The slot is used again four words on.
+                // The slot is used again three words on, which is not before this is final.
                 self.seen[slot] = 0;
                 self.late[slot] = 0;
             }
@@ -139,8 +145,8 @@ impl Sequence {
     }
 }
 
-/// Tells the lowest `count` bits of a word as runs of equal outcomes.
-fn tell_runs(mut seen: u64, mut late: u64, mut count: u32, tell: &mut impl FnMut(Outcome, u32)) {
+/// Tells the lowest `count` bits of a word as runs of equal outcomes; the first bit stands for number `from`.
+fn tell_runs(mut seen: u64, mut late: u64, mut count: u32, mut from: u64, tell: &mut impl FnMut(Outcome, u32, u64)) {
     while count > 0 {
         let (outcome, run) = if seen & 1 == 0 {
             (Outcome::Lost, seen.trailing_zeros())
@@ -150,7 +156,8 @@ fn tell_runs(mut seen: u64, mut late: u64, mut count: u32, tell: &mut impl FnMut
             (Outcome::Played, seen.trailing_ones().min(late.trailing_zeros()))
         };
         let run = run.min(count);
-        tell(outcome, run);
+        tell(outcome, run, from);
+        from += u64::from(run);
         count -= run;
         seen = seen.checked_shr(run).unwrap_or(0);
         late = late.checked_shr(run).unwrap_or(0);
@@ -159,7 +166,7 @@ fn tell_runs(mut seen: u64, mut late: u64, mut count: u32, tell: &mut impl FnMut
 
 #[inline]
 fn word(extended: u64) -> usize {
-    (extended >> 6) as usize & 3
+    (extended >> 6) as usize % RING
 }
 
 #[inline]
@@ -167,6 +174,8 @@ fn bit(extended: u64) -> u64 {
     1 << (extended & 63)
 }
 
+/// Words of 64 numbers: the one being filled and the two before it, 128 numbers at least (MEAS 1.1).
+const RING: usize = 3;
 /// RFC 3550 A.1: a forward step this large or larger is not loss but a jump.
 const MAX_DROPOUT: i64 = 3000;
 /// RFC 3550 A.1: this far back or further is not reordering but a jump.
@@ -180,7 +189,7 @@ mod tests {
 
     fn outcomes(seqs: &[u16]) -> (String, u64) {
         let mut text = String::new();
-        let mut tell = |outcome, count: u32| {
+        let mut tell = |outcome, count: u32, _| {
             let letter = match outcome {
                 Outcome::Played => "R",
                 Outcome::Late => "D",
@@ -210,17 +219,17 @@ mod tests {
     fn a_jump_of_2999_is_loss_and_of_3000_is_outside() {
         assert_eq!(outcomes(&[1, 3000]).1, 3000);
         let mut sequence = Sequence::open(1);
-        assert_eq!(sequence.place(3001, |_, _| {}), Place::Outside);
-        assert_eq!(sequence.place(65_437, |_, _| {}), Place::Outside);
+        assert_eq!(sequence.place(3001, |_, _, _| {}), Place::Outside);
+        assert_eq!(sequence.place(65_437, |_, _, _| {}), Place::Outside);
     }
 
     #[test]
     fn late_packets_are_told_as_late() {
         let mut sequence = Sequence::open(5);
-        let Place::Next(extended) = sequence.place(6, |_, _| {}) else { unreachable!() };
+        let Place::Next(extended) = sequence.place(6, |_, _, _| {}) else { unreachable!() };
         sequence.mark_late(extended);
         let mut told = vec![];
-        sequence.close(|outcome, count| told.push((outcome, count)));
+        sequence.close(|outcome, count, _| told.push((outcome, count)));
         assert_eq!(told, [(Outcome::Played, 1), (Outcome::Late, 1)]);
     }
 

@@ -7,13 +7,14 @@
 //! About 600 bytes of state, whatever the length of the call; what only some streams need is boxed.
 
 use crate::Stamp;
-use crate::event::{self, CodecSource};
+use crate::event::CodecSource;
 use crate::quality::buffer::Buffers;
 use crate::quality::burst::{Bursts, Runs, Segments};
 use crate::quality::silence::{Law, Silence};
 use crate::quality::skew::Skew;
 use crate::quality::variation::Variation;
 use crate::rtp::dtmf::Events;
+use crate::rtp::header::Header;
 use crate::rtp::jitter::{Jitter, Update};
 use crate::rtp::payload::{Class, Codec, Format};
 use crate::rtp::probation::{self, Seen};
@@ -43,6 +44,30 @@ pub struct Packet<'a> {
 }
 
 impl<'a> Packet<'a> {
+    /// Reads a datagram of which `cut` bytes at the end were not captured; `None` when it is no RTP.
+    #[inline]
+    pub fn read(stamp: Stamp, datagram: &'a [u8], cut: u32, ip_id: u16, interface: u32) -> Option<Self> {
+        let (fixed, rest) = datagram.split_first_chunk::<12>()?;
+        let length = datagram.len() as u32 + cut;
+        let (payload, payload_len) = if fixed[0] == PLAIN {
+            (rest, length - 12)
+        } else {
+            let header = Header::read(datagram, cut)?;
+            (header.payload(datagram), header.payload_len)
+        };
+        Some(Self {
+            stamp,
+            seq: u16::from_be_bytes([fixed[2], fixed[3]]),
+            ticks: u32::from_be_bytes([fixed[4], fixed[5], fixed[6], fixed[7]]),
+            payload_type: fixed[1] & 0x7f,
+            payload,
+            payload_len,
+            length,
+            ip_id,
+            interface,
+        })
+    }
+
     /// A packet that waited on probation.
     pub fn of(seen: &'a Seen) -> Self {
         let kept = (seen.payload_len as usize).min(seen.head.len());
@@ -131,52 +156,49 @@ pub struct Counts<'a> {
     pub windows: u64,
 }
 
-/// State of one stream.
+/// State of one stream. In order of use: what every packet touches stands first and together.
 #[derive(Debug)]
+#[repr(C)]
 pub struct Stream {
-    sequence: Sequence,
-    /// Sequence number that would confirm a restart; above 65535 = none.
-    confirming: u32,
-    payload_type: u8,
-    /// Packets of the payload type in use since it came into use.
-    of_type: u32,
-    class: Option<Class>,
-    secure: bool,
-    interface: u16,
-    seconds_per_tick: f64,
-    first: Stamp,
     last: Stamp,
+    first: Stamp,
+    seconds_per_tick: f64,
     /// RTP time since the first packet, unwrapped, in ticks.
     media_ticks: i64,
-    previous_ticks: u32,
-    /// Arrival of the previous packet in sequence; `None` after a gap or a jump.
-    previous_arrival: Stamp,
-    previous_in_order: bool,
+    bytes: u64,
+    unique: u32,
+    /// Sequence number that would confirm a restart; above 65535 = none.
+    confirming: u32,
     /// Most frequent time-stamp step between neighbours and its lead (majority vote).
     step: u32,
     step_votes: u32,
-    unique: u32,
+    class: Option<Class>,
+    secure: bool,
+    /// The packet before was the predecessor in sequence of the one to come, and audio.
+    previous_in_order: bool,
+    used: Use,
+    sequence: Sequence,
+    jitter: Jitter,
+    buffers: Buffers,
+    window: Window,
+    skew: Skew,
+    recent: [Recent; 4],
+    variation: Variation,
+    wire: Runs,
+    effective: Bursts,
+    silence: Silence,
     duplicates: u32,
     reordered: u32,
     rejected: u32,
     capture_duplicates: u32,
-    bytes: u64,
-    jitter: Jitter,
-    buffers: Buffers,
-    variation: Variation,
-    skew: Skew,
-    wire: Runs,
-    effective: Bursts,
-    window: Window,
-    recent: [Recent; 4],
-    uses: Vec<Use>,
-    silence: Silence,
     rare: Option<Box<Rare>>,
 }
 
 /// What happens to few streams.
 #[derive(Debug, Default)]
 struct Rare {
+    /// Payload types used beside the one in use.
+    others: Vec<Use>,
     held: Option<Held>,
     restarts: u32,
     discontinuities: u32,
@@ -202,10 +224,10 @@ struct Held {
 /// Fingerprint of one of the last packets (MEAS 1.11).
 #[derive(Clone, Copy, Debug, Default)]
 struct Recent {
+    /// Hash of number, time stamp, length and first bytes of the payload.
     content: u32,
     /// Low 32 bits of the arrival in nanoseconds.
     nanos: u32,
-    seq: u16,
     ip_id: u16,
     interface: u16,
 }
@@ -226,77 +248,71 @@ pub struct Use {
 
 #[derive(Debug)]
 struct Window {
-    start: Stamp,
     end: Stamp,
+    start: Stamp,
     outcomes: Runs,
     lost: u32,
-    /// Outcomes are told up to here.
-    told: u64,
     jitter_sum: f64,
     jitter_updates: u32,
-    pending: [Border; 2],
     closed: u32,
+    pending: [Border; 2],
 }
 
-/// A window whose end is known and whose outcomes are not final yet. `end` 0 = none.
+/// A window whose end is known and whose outcomes are not final yet.
 #[derive(Clone, Copy, Debug, Default)]
 struct Border {
-    end: u64,
-    start: Stamp,
+    /// First number after the window, low 32 bits; 0 = none.
+    end: u32,
+    /// Start of the window, milliseconds after the stream's.
+    start_ms: u32,
     jitter: f32,
 }
 
 impl Stream {
     /// Opens a stream with its first packet, which counts (MEAS 1.4).
     pub fn open(packet: &Packet<'_>, secure: bool, formats: &impl Formats) -> Self {
-        let sequence = Sequence::open(packet.seq);
-        let told = sequence.max();
         let mut stream = Self {
-            sequence,
-            confirming: NONE,
-            payload_type: NO_TYPE,
-            of_type: 0,
-            class: None,
-            secure,
-            interface: packet.interface as u16,
-            seconds_per_tick: 0.0,
-            first: packet.stamp,
             last: packet.stamp,
+            first: packet.stamp,
+            seconds_per_tick: 0.0,
             media_ticks: 0,
-            previous_ticks: packet.ticks,
-            previous_arrival: packet.stamp,
-            previous_in_order: false,
+            bytes: 0,
+            unique: 0,
+            confirming: NONE,
             step: 0,
             step_votes: 0,
-            unique: 0,
+            class: None,
+            secure,
+            previous_in_order: false,
+            used: Use::of(packet.payload_type, 0, formats),
+            sequence: Sequence::open(packet.seq),
+            jitter: Jitter::starting(packet.stamp, packet.ticks),
+            buffers: Buffers::default(),
+            skew: Skew::default(),
+            window: Window {
+                end: packet.stamp.plus_seconds(WINDOW_SECONDS),
+                start: packet.stamp,
+                outcomes: Runs::default(),
+                lost: 0,
+                jitter_sum: 0.0,
+                jitter_updates: 0,
+                closed: 0,
+                pending: [Border::default(); 2],
+            },
+            recent: [Recent::default(); 4],
+            variation: Variation::default(),
+            wire: Runs::default(),
+            effective: Bursts::default(),
+            silence: Silence::default(),
             duplicates: 0,
             reordered: 0,
             rejected: 0,
             capture_duplicates: 0,
-            bytes: 0,
-            jitter: Jitter::default(),
-            buffers: Buffers::default(),
-            variation: Variation::default(),
-            skew: Skew::default(),
-            wire: Runs::default(),
-            effective: Bursts::default(),
-            window: Window {
-                start: packet.stamp,
-                end: packet.stamp.plus_seconds(WINDOW_SECONDS),
-                outcomes: Runs::default(),
-                lost: 0,
-                told,
-                jitter_sum: 0.0,
-                jitter_updates: 0,
-                pending: [Border::default(); 2],
-                closed: 0,
-            },
-            recent: [Recent::default(); 4],
-            uses: Vec::new(),
-            silence: Silence::default(),
             rare: None,
         };
-        stream.accept(packet, told, true, formats);
+        stream.clock();
+        let first = stream.sequence.max();
+        stream.accept(packet, first, true, formats);
         stream
     }
 
@@ -308,9 +324,9 @@ impl Stream {
             self.reopen(packet, formats);
             return;
         }
-        let Self { sequence, wire, effective, window, .. } = self;
-        let place = sequence.place(packet.seq, |outcome, count| {
-            tell(outcome, count, wire, effective, window, closed);
+        let Self { sequence, wire, effective, window, first, .. } = self;
+        let place = sequence.place(packet.seq, |outcome, count, from| {
+            tell(outcome, count, from, wire, effective, window, *first, closed);
         });
         match place {
             Place::Next(extended) => {
@@ -339,14 +355,13 @@ impl Stream {
 
     /// Ends the segment (MEAS 1.3): all its losses are final. The next packet opens a new one.
     pub fn close_segment(&mut self, closed: &mut Vec<Closed>) {
-        let Self { sequence, wire, effective, window, .. } = self;
-        sequence.close(|outcome, count| tell(outcome, count, wire, effective, window, closed));
+        let Self { sequence, wire, effective, window, first, .. } = self;
+        sequence.close(|outcome, count, from| tell(outcome, count, from, wire, effective, window, *first, closed));
     }
 
     /// Opens a new segment after [`Self::close_segment`], when a stream comes back after a long silence.
     pub fn reopen(&mut self, packet: &Packet<'_>, formats: &impl Formats) {
         self.sequence = Sequence::open(packet.seq);
-        self.window.told = self.sequence.max();
         self.jitter.forget_reference();
         self.buffers.reset();
         self.previous_in_order = false;
@@ -389,18 +404,18 @@ impl Stream {
 
     /// Packets expected so far, closed segments included.
     pub fn expected(&self) -> u64 {
-        self.wire.expected() + (self.sequence.max() + 1).saturating_sub(self.window.told)
+        self.wire.expected() + (self.sequence.max() + 1).saturating_sub(self.sequence.final_below())
     }
 
     /// Clock rate of the codec in use, Hz.
     pub fn clock_rate(&self) -> Option<u32> {
-        self.uses.first().map(|used| used.format.clock_rate).filter(|&rate| rate > 0)
+        Some(self.used.format.clock_rate).filter(|&rate| rate > 0)
     }
 
     /// Its sender suppresses silence.
     pub fn pauses(&self) -> bool {
         self.rare.as_ref().is_some_and(|rare| rare.dtx_gaps > 0)
-            || self.uses.iter().any(|used| used.format.codec == Codec::ComfortNoise)
+            || self.uses().any(|used| used.format.codec == Codec::ComfortNoise)
     }
 
     /// SDP said that the payload is encrypted.
@@ -413,26 +428,23 @@ impl Stream {
         &self.jitter
     }
 
-    /// The codec that carried most audio, else most packets.
+    /// All payload types used, the one in use first.
+    fn uses(&self) -> impl Iterator<Item = &Use> {
+        std::iter::once(&self.used).chain(self.rare.iter().flat_map(|rare| &rare.others))
+    }
+
+    /// The codec that carried most audio, else most packets; of equals the one that came first.
     pub fn main_format(&self) -> Use {
-        let packets = |used: &&Use| {
-            let current = if used.payload_type == self.payload_type { self.of_type } else { 0 };
-            (used.format.codec.class() == Class::Audio, used.packets + current)
+        let weight = |used: &&Use| {
+            let audio = used.format.codec.class() == Class::Audio;
+            (audio, used.packets, std::cmp::Reverse(used.serial))
         };
-        // Of equals the first in the list wins whatever the order of use was.
-        let most = self.uses.iter().max_by_key(|used| (packets(used), std::cmp::Reverse(used.payload_type)));
-        most.copied().unwrap_or(Use {
-            payload_type: self.payload_type,
-            serial: 0,
-            source: CodecSource::Unknown,
-            format: Format::unknown(self.payload_type),
-            packets: 0,
-        })
+        self.uses().max_by_key(weight).copied().unwrap_or(self.used)
     }
 
     /// Payload types in order of appearance.
     pub fn payload_types(&self) -> Vec<u8> {
-        let mut uses: Vec<_> = self.uses.iter().map(|used| (used.serial, used.payload_type)).collect();
+        let mut uses: Vec<_> = self.uses().map(|used| (used.serial, used.payload_type)).collect();
         uses.sort_unstable();
         uses.into_iter().map(|(_, payload_type)| payload_type).collect()
     }
@@ -483,24 +495,30 @@ impl Stream {
     pub fn carried(&self, packet: &Packet<'_>) -> bool {
         let copy = Recent::of(packet);
         let seen = &self.recent[usize::from(packet.seq & 3)];
-        seen.seq == copy.seq && seen.content == copy.content && packet.stamp.nanos_since(self.last) < HOP_NANOS
+        seen.content == copy.content && packet.stamp.nanos_since(self.last) < HOP_NANOS
     }
 
     /// Formats became known after packets had been seen: SDP was late.
     pub fn learn(&mut self, formats: &impl Formats) {
-        for index in 0..self.uses.len() {
-            let payload_type = self.uses[index].payload_type;
-            if self.uses[index].source == CodecSource::Sdp {
-                continue;
-            }
-            if let Some((format, source)) = formats.format(payload_type) {
-                self.uses[index].format = format;
-                self.uses[index].source = source;
-                if self.payload_type == payload_type {
-                    self.clock(format);
-                }
-            }
+        let learned = self.used.learn(formats);
+        for other in self.rare.iter_mut().flat_map(|rare| &mut rare.others) {
+            other.learn(formats);
         }
+        if learned {
+            self.clock();
+        }
+    }
+
+    /// Draws the state that every packet needs into the cache; the value means nothing.
+    #[inline]
+    pub(crate) fn touch(&self) -> u64 {
+        self.last.0
+            ^ self.sequence.max()
+            ^ self.jitter.reference().0.0
+            ^ u64::from(self.window.closed)
+            ^ u64::from(self.recent[3].content)
+            ^ self.buffers.late50()
+            ^ u64::from(self.effective.runs().expected() as u32)
     }
 
     #[inline]
@@ -509,10 +527,10 @@ impl Stream {
         self.bytes += u64::from(packet.length);
         self.last = packet.stamp;
         self.recent[usize::from(packet.seq & 3)] = Recent::of(packet);
-        if packet.payload_type != self.payload_type {
-            self.change_payload_type(packet, formats);
+        if packet.payload_type != self.used.payload_type {
+            self.change_payload_type(packet.payload_type, formats);
         }
-        self.of_type += 1;
+        self.used.packets += 1;
         if packet.stamp >= self.window.end {
             self.roll_window(packet.stamp, extended);
         }
@@ -545,20 +563,20 @@ impl Stream {
     /// Jitter, delay variation, de-jitter buffers and skew of one audio packet with a known clock.
     #[inline]
     fn timing(&mut self, stamp: Stamp, ticks: u32, extended: u64) {
+        let (_, before) = self.jitter.reference();
         match self.jitter.update(stamp, ticks, self.seconds_per_tick) {
             Update::Discontinuity => {
                 self.rare_mut().discontinuities += 1;
                 self.buffers.reset();
-                self.anchor_media(stamp, ticks);
+                self.anchor_media(stamp);
             }
             Update::Anchored | Update::Smoothed => {
-                self.media_ticks += i64::from(ticks.wrapping_sub(self.previous_ticks) as i32);
+                self.media_ticks += i64::from(ticks.wrapping_sub(before) as i32);
             }
         }
-        self.previous_ticks = ticks;
         // A capture whose time stamps step back stays at its start.
         let since_first = stamp.nanos_since(self.first).max(0) as u64;
-        let transit_ms = since_first as f64 * 1e-6 - self.media_ticks as f64 * (self.seconds_per_tick * 1e3);
+        let transit_ms = since_first as i64 as f64 * 1e-6 - self.media_ticks as f64 * (self.seconds_per_tick * 1e3);
         let verdict = self.buffers.push(since_first, transit_ms);
         self.variation.record(verdict.x_ms);
         self.skew.record(since_first, transit_ms);
@@ -571,8 +589,9 @@ impl Stream {
     #[inline]
     fn pace(&mut self, packet: &Packet<'_>, in_order: bool) {
         if in_order && self.previous_in_order {
-            let step = packet.ticks.wrapping_sub(self.previous_ticks);
-            let gap = packet.stamp.nanos_since(self.previous_arrival);
+            let (arrival, ticks) = self.jitter.reference();
+            let step = packet.ticks.wrapping_sub(ticks);
+            let gap = packet.stamp.nanos_since(arrival);
             if step == self.step {
                 self.step_votes = self.step_votes.saturating_add(1);
             } else {
@@ -585,7 +604,6 @@ impl Stream {
                 }
             }
         }
-        self.previous_arrival = packet.stamp;
         self.previous_in_order = true;
     }
 
@@ -608,45 +626,31 @@ impl Stream {
     }
 
     fn listen(&mut self, packet: &Packet<'_>) {
-        if let Some(law) = self.uses.first().and_then(|used| Law::of(used.format.codec)) {
+        if let Some(law) = Law::of(self.used.format.codec) {
             self.silence.sample(law, packet.payload, packet.stamp.nanos_since(self.first) as u64);
         }
     }
 
     #[cold]
-    fn change_payload_type(&mut self, packet: &Packet<'_>, formats: &impl Formats) {
-        self.book_type();
-        self.payload_type = packet.payload_type;
-        let index = match self.uses.iter().position(|used| used.payload_type == packet.payload_type) {
-            Some(index) => index,
-            None if self.uses.len() < MAX_USES => {
-                let (format, source) = formats
-                    .format(packet.payload_type)
-                    .unwrap_or((Format::unknown(packet.payload_type), CodecSource::Unknown));
-                self.uses.reserve_exact(1);
-                let serial = self.uses.len() as u8;
-                self.uses.push(Use { payload_type: packet.payload_type, serial, source, format, packets: 0 });
-                self.uses.len() - 1
-            }
-            // More payload types than any offer has: the last one stands for the rest.
-            None => self.uses.len() - 1,
-        };
-        // The one in use stands first, where the hot path finds it.
-        self.uses.swap(0, index);
-        if let Some(format) = self.uses.first().map(|used| used.format) {
-            self.clock(format);
+    fn change_payload_type(&mut self, payload_type: u8, formats: &impl Formats) {
+        let before = self.used;
+        let rare = self.rare_mut();
+        if let Some(other) = rare.others.iter_mut().find(|other| other.payload_type == payload_type) {
+            self.used = std::mem::replace(other, before);
+        } else if rare.others.len() < MAX_OTHERS {
+            rare.others.push(before);
+            let serial = rare.others.len() as u8;
+            self.used = Use::of(payload_type, serial, formats);
+        } else {
+            // More payload types than any offer has: this one is counted as the one before it.
+            return;
         }
-    }
-
-    fn book_type(&mut self) {
-        let packets = std::mem::take(&mut self.of_type);
-        if let Some(used) = self.uses.first_mut() {
-            used.packets += packets;
-        }
+        self.clock();
     }
 
     /// Sets class and clock of the payload type in use; a new rate drops the reference but keeps J (RFC 7160).
-    fn clock(&mut self, format: Format) {
+    fn clock(&mut self) {
+        let format = self.used.format;
         let known = format.clock_rate > 0;
         self.class = match format.codec.class() {
             Class::Audio if !known => None,
@@ -667,9 +671,6 @@ impl Stream {
         }
         self.seconds_per_tick = seconds_per_tick;
         let missed = self.rare.as_mut().map(|rare| std::mem::take(&mut rare.unclocked)).unwrap_or_default();
-        if let Some(&(_, ticks, _)) = missed.first() {
-            self.previous_ticks = ticks;
-        }
         for (stamp, ticks, extended) in missed {
             self.timing(stamp, ticks, extended);
         }
@@ -686,10 +687,11 @@ impl Stream {
         if rare.unclocked.len() < UNCLOCKED_MIN {
             return;
         }
-        let (Some(&(begun, first, _)), Some(used)) = (rare.unclocked.first(), self.uses.first_mut()) else { return };
+        let Some(&(begun, first, _)) = rare.unclocked.first() else { return };
         let ticks = packet.ticks.wrapping_sub(first);
         let seconds = packet.stamp.seconds_since(begun);
         let Some(rate) = probation::clock_rate(seconds, ticks, rare.unclocked.len() as u64) else { return };
+        let used = &mut self.used;
         used.format.clock_rate = rate;
         let steps = rare.unclocked.windows(2).map(|pair| pair[1].1.wrapping_sub(pair[0].1));
         let step = steps.filter(|&step| step > 0).min().unwrap_or(0);
@@ -697,8 +699,7 @@ impl Stream {
             used.format.codec = codec;
         }
         used.source = CodecSource::Inferred;
-        let format = used.format;
-        self.clock(format);
+        self.clock();
     }
 
     /// A packet far from the others: held until its successor confirms a restart, else rejected (MEAS 1.2).
@@ -734,14 +735,14 @@ impl Stream {
             ip_id: 0,
             interface: packet.interface,
         };
-        self.anchor_media(held.stamp, held.ticks);
+        self.anchor_media(held.stamp);
+        self.jitter.forget_reference();
         self.reopen(&first, formats);
         self.push(packet, formats, closed);
     }
 
     /// Puts media time where the transit of this packet is that of the stream's first one.
-    fn anchor_media(&mut self, stamp: Stamp, ticks: u32) {
-        self.previous_ticks = ticks;
+    fn anchor_media(&mut self, stamp: Stamp) {
         if self.seconds_per_tick > 0.0 {
             self.media_ticks = (stamp.seconds_since(self.first) / self.seconds_per_tick) as i64;
         }
@@ -751,7 +752,7 @@ impl Stream {
     fn captured_twice(&self, packet: &Packet<'_>) -> bool {
         let copy = Recent::of(packet);
         let seen = &self.recent[usize::from(packet.seq & 3)];
-        if seen.seq != copy.seq || seen.content != copy.content {
+        if seen.content != copy.content {
             return false;
         }
         seen.interface != copy.interface
@@ -759,18 +760,25 @@ impl Stream {
                 && (copy.ip_id != 0 || copy.nanos.wrapping_sub(seen.nanos) < CAPTURE_COPY_NANOS))
     }
 
+    #[cold]
     fn roll_window(&mut self, now: Stamp, extended: u64) {
         let window = &mut self.window;
-        let told_and_waiting = window.outcomes.expected() + extended.saturating_sub(window.told);
         let windows = now.nanos_since(window.end) as u64 / (WINDOW_SECONDS * 1_000_000_000) + 1;
         window.end = window.end.plus_seconds(windows * WINDOW_SECONDS);
-        let Some(free) = window.pending.iter_mut().position(|border| border.end == 0) else { return };
-        let since = free.checked_sub(1).map_or(told_and_waiting, |last| extended.saturating_sub(window.pending[last].end));
+        let (free, since) = match window.pending {
+            [Border { end: 0, .. }, _] => {
+                (0, window.outcomes.expected() + extended.saturating_sub(self.sequence.final_below()))
+            }
+            [first, Border { end: 0, .. }] => (1, u64::from((extended as u32).wrapping_sub(first.end))),
+            // Two windows wait for their outcomes: the one that ends now is merged into the next.
+            _ => return,
+        };
         if since < u64::from(MIN_WINDOW) {
             return;
         }
         let jitter = window.mean_jitter(&self.jitter).unwrap_or(f64::NAN) as f32;
-        window.pending[free] = Border { end: extended, start: window.start, jitter };
+        let start_ms = (window.start.nanos_since(self.first) / 1_000_000) as u32;
+        window.pending[free] = Border { end: extended as u32, start_ms, jitter };
         window.start = now;
         (window.jitter_sum, window.jitter_updates) = self.jitter.sum();
     }
@@ -780,14 +788,18 @@ impl Stream {
     }
 }
 
-/// Books outcomes that became final, in sequence order, and closes windows whose end they reach.
+/// Books outcomes that became final, in sequence order from the extended number `from` on, and closes windows
+/// whose end they reach.
 #[inline]
+#[allow(clippy::too_many_arguments, reason = "parts of a stream whose sequence is borrowed")]
 fn tell(
     outcome: Outcome,
     mut count: u32,
+    mut from: u64,
     wire: &mut Runs,
     effective: &mut Bursts,
     window: &mut Window,
+    first: Stamp,
     closed: &mut Vec<Closed>,
 ) {
     match outcome {
@@ -804,21 +816,45 @@ fn tell(
             effective.bad_run(count.into());
         }
     }
-    while window.pending[0].end != 0 && window.told + u64::from(count) >= window.pending[0].end {
+    while window.pending[0].end != 0 {
         let border = window.pending[0];
-        let before = border.end.saturating_sub(window.told) as u32;
+        let before = border.end.wrapping_sub(from as u32);
+        // A border behind what is told belongs to a segment that was closed before it.
+        let before = if before > u32::MAX / 2 { 0 } else { before };
+        if before > count {
+            break;
+        }
         window.tell(outcome, before);
         count -= before;
+        from += u64::from(before);
         let jitter = (!border.jitter.is_nan()).then_some(f64::from(border.jitter));
-        closed.push(window.close(border.start, jitter));
+        closed.push(window.close(first.plus_nanos(i64::from(border.start_ms) * 1_000_000), jitter));
         window.pending = [window.pending[1], Border::default()];
     }
     window.tell(outcome, count);
 }
 
+impl Use {
+    fn of(payload_type: u8, serial: u8, formats: &impl Formats) -> Self {
+        let known = formats.format(payload_type);
+        let (format, source) = known.unwrap_or((Format::unknown(payload_type), CodecSource::Unknown));
+        Self { payload_type, serial, source, format, packets: 0 }
+    }
+
+    /// Looks its meaning up again, unless SDP gave it; true when it has one now.
+    fn learn(&mut self, formats: &impl Formats) -> bool {
+        let Some((format, source)) = formats.format(self.payload_type).filter(|_| self.source != CodecSource::Sdp)
+        else {
+            return false;
+        };
+        self.format = format;
+        self.source = source;
+        true
+    }
+}
+
 impl Window {
     fn tell(&mut self, outcome: Outcome, count: u32) {
-        self.told += u64::from(count);
         match outcome {
             Outcome::Played => self.outcomes.good(count.into()),
             Outcome::Late => self.outcomes.bad_run(count.into()),
@@ -856,12 +892,12 @@ impl Recent {
             }
             None => packet.payload.iter().fold((0, 0), |(head, _), &byte| (head << 8 | u64::from(byte), 0)),
         };
-        let mixed = (head ^ u64::from(packet.ticks)).wrapping_mul(MIX)
-            ^ (tail ^ u64::from(packet.payload_len)).wrapping_mul(MIX.rotate_left(17));
+        // Not hashed for spread: it is only compared with packets of the same number.
+        let numbers = u64::from(packet.ticks) << 32 | u64::from(packet.seq) << 16 | u64::from(packet.payload_len);
+        let mixed = head ^ tail.rotate_left(23) ^ numbers;
         Self {
             content: (mixed ^ (mixed >> 32)) as u32,
             nanos: packet.stamp.0 as u32,
-            seq: packet.seq,
             ip_id: packet.ip_id,
             interface: packet.interface as u16,
         }
@@ -869,9 +905,10 @@ impl Recent {
 }
 
 const NONE: u32 = u32::MAX;
-const NO_TYPE: u8 = u8::MAX;
-/// Payload types remembered for one stream.
-const MAX_USES: usize = 8;
+/// Version 2, and neither padding, extension nor contributing sources.
+const PLAIN: u8 = 0x80;
+/// Payload types remembered for one stream beside the one in use.
+const MAX_OTHERS: usize = 7;
 /// MEAS 1.14.
 const WINDOW_SECONDS: u64 = 10;
 const MIN_WINDOW: u32 = 50;
@@ -888,14 +925,13 @@ const HOP_NANOS: i64 = 500_000_000;
 /// Packets between two tries at inferring a clock rate, and how many are kept for it (MEAS 6.7.4).
 const UNCLOCKED_MIN: usize = 20;
 const UNCLOCKED_MAX: usize = 64;
-/// An odd constant with well-spread bits (2^64 / golden ratio).
-const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
 
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::event;
 
     struct Clocks(Vec<(u8, Format)>);
 

@@ -1,9 +1,9 @@
 //! A finished stream as a fact: counters to ratios, buffers to opinion scores, and the reason for every number
 //! that is missing.
 
-use crate::event::{self, Band, CodecSource, Discarded, Why};
+use crate::event::{self, Discarded, Why};
 use crate::quality::burst::Runs;
-use crate::quality::codec::{Impairment, Table};
+use crate::quality::codec::Table;
 use crate::quality::score::{Score, absolute_delay_ms, loss_pattern, score};
 use crate::rtp::payload::{Class, Codec, Format};
 use crate::rtp::stream::{Closed, Stream};

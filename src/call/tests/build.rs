@@ -88,7 +88,7 @@ pub(super) fn request(at: f64, hop: &str, method: &'static str, cseq: u32, branc
 
 /// An initial INVITE of the caller.
 pub(super) fn invite(at: f64, cseq: u32, branch: &str) -> Sip {
-    request(at, "U>P", "INVITE", cseq, branch).to_tag("")
+    request(at, "U>P", "INVITE", cseq, branch).answered_by("")
 }
 
 /// A response to the caller.
@@ -102,7 +102,7 @@ pub(super) fn answered_call() -> Vec<Sip> {
 }
 
 impl Sip {
-    pub(super) fn to_tag(self, tag: &str) -> Self {
+    pub(super) fn answered_by(self, tag: &str) -> Self {
         Self { to_tag: tag.into(), ..self }
     }
 
@@ -177,6 +177,7 @@ impl Sip {
             via_count: self.vias,
             contact: Address { uri: self.contact.as_bytes(), ..Address::default() },
             contact_expires: self.contact_expires,
+            contact_expires_max: self.contact_expires,
             contact_star: self.contact_star,
             expires: self.expires,
             session_expires: self.session_expires,
@@ -190,6 +191,7 @@ impl Sip {
             icid: self.icid.as_bytes(),
             event: b"",
             traceparent: b"",
+            tracestate: b"",
             user_agent: b"",
             content_type: b"",
             content_length: None,
@@ -211,9 +213,11 @@ pub(super) fn audio(direction: Direction) -> Session {
         secure: false,
         direction,
         ptime_ms: None,
+        maxptime_ms: None,
+        label: String::new(),
         formats: Vec::new(),
     };
-    Session { media: vec![media] }
+    Session { media: vec![media], ..Session::default() }
 }
 
 /// Seconds of packet time, from an arbitrary epoch.
