@@ -45,8 +45,9 @@ impl<R: Read> Read for Gzip<R> {
                 }
                 Ok(_) if made == 0 && over => return Err(io::ErrorKind::UnexpectedEof.into()),
                 Ok(_) => {}
-                Err(error) => {
-                    let error = io::Error::new(io::ErrorKind::InvalidData, error);
+                // What the library says depends on how the bytes came in.
+                Err(_) => {
+                    let error = io::Error::new(io::ErrorKind::InvalidData, "damaged gzip data");
                     if made == 0 {
                         return Err(error);
                     }
