@@ -33,7 +33,7 @@ use crate::call;
 use crate::demux;
 use crate::event::{Sink, Totals};
 use crate::limits::Limits;
-use crate::quality::codec::Table;
+use crate::quality::Rating;
 use crate::wire::fast::{self, Addresses};
 use crate::wire::{Decoder, Frame, LinkType, Skip};
 
@@ -42,8 +42,8 @@ use crate::wire::{Decoder, Frame, LinkType, Skip};
 pub struct Settings {
     /// Bounds of all tables.
     pub limits: Limits,
-    /// Codec constants of the E-model.
-    pub impairments: Table,
+    /// What opinion scores rest on.
+    pub rating: Rating,
     /// How the legs of a call find one another, and the like.
     pub calls: call::Settings,
 }

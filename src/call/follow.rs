@@ -74,6 +74,9 @@ impl Calls {
         // What takes a path of its own is not seen on the primary hop, so it counts where it is seen.
         let primary = if first_invite { hop == Some(0) } else { hop.is_none_or(|hop| hop == 0) };
         call.last_message = call.last_message.max(at.stamp);
+        if let StartLine::Response { status, .. } = m.start {
+            call.time_response(heard, status, first_invite);
+        }
         let side = if from_caller == heard.is_request() { Side::Caller } else { Side::Callee };
         if heard.seen == Seen::Retransmission {
             if primary && !call.told {

@@ -48,9 +48,9 @@ struct Talk {
 
 impl Desk {
     pub(crate) fn new(settings: Settings) -> Self {
-        let Settings { limits, impairments, calls } = settings;
+        let Settings { limits, rating, calls } = settings;
         Self {
-            media: Media::new(&limits, impairments),
+            media: Media::new(&limits, rating),
             tcp: Streams::new(&limits),
             sctp: sctp::Chunks::default(),
             talk: Talk {
@@ -190,6 +190,7 @@ impl Desk {
         }
         let evicted = [
             ("calls", calls.calls_evicted),
+            ("calls_refused", calls.calls_refused),
             ("registrations", calls.registrations_evicted),
             ("transactions", calls.transactions_evicted),
             ("streams", media.streams_evicted),
@@ -307,7 +308,10 @@ impl Talk {
         for notice in self.notices.drain(..) {
             match notice {
                 Notice::Answered(call, stamp) => media.answered(call, stamp),
-                Notice::Ended(call, stamp) => media.end(call, stamp),
+                Notice::Ended(call, stamp) => {
+                    let delay = self.calls.get(call).and_then(|call| call.one_way_delay());
+                    media.end(call, stamp, delay);
+                }
                 Notice::Joined(kept, absorbed) => media.join(kept, absorbed),
                 Notice::Registration(registration) => sink.event(Event::Registration(registration)),
                 Notice::Transfer(transfer) => sink.event(Event::Transfer(transfer)),

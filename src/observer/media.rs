@@ -21,7 +21,7 @@ use crate::Stamp;
 use crate::call::{CallKey, Side};
 use crate::event::{self, CodecSource, Direction, Event, Missing, Origin, Report, Sink};
 use crate::limits::Limits;
-use crate::quality::codec::Table;
+use crate::quality::Rating;
 use crate::rtp::header::Header;
 use crate::rtp::payload::{Class, Codec, Format};
 use crate::rtp::probation::{Probation, Seen};
@@ -52,7 +52,7 @@ pub(crate) struct Media {
     pub(crate) round_trips: RoundTrips,
     /// XR reports about streams of calls that are not over.
     pub(crate) reports: Vec<(Option<CallKey>, Report)>,
-    impairments: Table,
+    rating: Rating,
     serial: u32,
     /// Where the search for a stream to evict goes on.
     hand: u32,
@@ -140,6 +140,8 @@ struct CallMedia {
     streams: Vec<u32>,
     answered: Option<Stamp>,
     ended: Option<Stamp>,
+    /// One-way delay by SIP, seconds.
+    delay: Option<f64>,
     hearing: Hearing,
     /// What ended streams leave behind.
     ids: Vec<u32>,
@@ -164,7 +166,7 @@ pub(crate) struct Outcome {
 }
 
 impl Media {
-    pub(crate) fn new(limits: &Limits, impairments: Table) -> Self {
+    pub(crate) fn new(limits: &Limits, rating: Rating) -> Self {
         Self {
             streams: Slab::new(),
             flows: HashTable::new(),
@@ -179,7 +181,7 @@ impl Media {
             visibility: Visibility::default(),
             round_trips: RoundTrips::new(limits.streams),
             reports: Vec::new(),
-            impairments,
+            rating,
             serial: 0,
             hand: 0,
             next_sweep: Stamp(0),
@@ -515,7 +517,7 @@ impl Media {
     fn tell_windows(&mut self, index: u32, sink: &mut impl Sink) {
         let Some(slot) = self.streams.get_mut(index) else { return };
         for closed in self.closed.drain(..) {
-            if let Some(window) = slot.stream.window_fact(&closed, &self.impairments, slot.direction) {
+            if let Some(window) = slot.stream.window_fact(&closed, &self.rating, slot.direction) {
                 slot.worst_window = slot.worst_window.min(window.mos_lq as f32);
                 sink.event(Event::Window(window));
             }
@@ -527,7 +529,9 @@ impl Media {
         let voip = slot.reported.as_ref().and_then(|reported| reported.last_voip());
         let halved = |rtt: Option<f64>, source| rtt.map(|rtt| (rtt / 2.0, source));
         let delay = halved(figures.and_then(|figures| figures.rtt), "rtcp")
-            .or_else(|| halved(voip.and_then(VoipMetrics::round_trip), "rtcp_xr"));
+            .or_else(|| halved(voip.and_then(VoipMetrics::round_trip), "rtcp_xr"))
+            .or_else(|| Some((call?.delay?, "sip")))
+            .or_else(|| self.rating.assumed_delay_ms.map(|ms| (ms / 1e3, "assumed")));
         let last = slot.stream.last();
         let ended = call.and_then(|call| call.ended);
         let tail_missing = ended.is_some_and(|ended| {
@@ -558,7 +562,7 @@ impl Media {
         };
         slot.stream.fact(Context {
             identity,
-            impairments: &self.impairments,
+            rating: &self.rating,
             delay,
             concealment: voip.and_then(|voip| match voip.concealment() {
                 Concealment::Unspecified => None,
@@ -689,9 +693,10 @@ impl Media {
     }
 
     /// Signalling of a call is over: its media are, as soon as nothing was heard for 1 s (DESIGN 1).
-    pub(crate) fn end(&mut self, call: CallKey, stamp: Stamp) {
+    pub(crate) fn end(&mut self, call: CallKey, stamp: Stamp, delay: Option<f64>) {
         if let Some(media) = call_media(&mut self.calls, call) {
             media.ended = Some(stamp);
+            media.delay = delay;
         }
         self.closing.push_back((stamp.plus_nanos(LINGER_NANOS), call));
     }

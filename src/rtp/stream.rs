@@ -637,7 +637,8 @@ impl Stream {
 
     #[cold]
     fn change_payload_type(&mut self, packet: &Packet<'_>, formats: &impl Formats) {
-        let (payload_type, before) = (packet.payload_type, self.used);
+        let payload_type = packet.payload_type;
+        let before = self.used;
         let rare = self.rare_mut();
         if let Some(other) = rare.others.iter_mut().find(|other| other.payload_type == payload_type) {
             self.used = std::mem::replace(other, before);
@@ -792,6 +793,15 @@ impl Stream {
     }
 }
 
+/// What a packet says of its payload type where nobody else does.
+fn unexplained(packet: &Packet<'_>) -> (Format, CodecSource) {
+    let format = Format::unknown(packet.payload_type);
+    if dtmf::is_event(packet.payload_type, packet.payload_len, packet.payload) {
+        return (Format { codec: Codec::TelephoneEvent, ..format }, CodecSource::Inferred);
+    }
+    (format, CodecSource::Unknown)
+}
+
 /// Books outcomes that became final, in sequence order from the extended number `from` on, and closes windows
 /// whose end they reach.
 #[inline]
@@ -839,17 +849,9 @@ fn tell(
 }
 
 impl Use {
-    /// The use that begins with `packet`, whose form may tell what no one else does.
     fn of(packet: &Packet<'_>, serial: u8, formats: &impl Formats) -> Self {
         let payload_type = packet.payload_type;
-        let (format, source) = formats.format(payload_type).unwrap_or_else(|| {
-            let unknown = Format::unknown(payload_type);
-            if dtmf::is_event(payload_type, packet.payload_len, packet.payload) {
-                (Format { codec: Codec::TelephoneEvent, ..unknown }, CodecSource::Inferred)
-            } else {
-                (unknown, CodecSource::Unknown)
-            }
-        });
+        let (format, source) = formats.format(payload_type).unwrap_or_else(|| unexplained(packet));
         Self { payload_type, serial, source, format, packets: 0 }
     }
 

@@ -701,3 +701,19 @@ fn an_open_registration_ends_with_the_capture_without_result() {
     let world = World::run(&[register(0.0, 1, "r1")], 10.0);
     assert_eq!(world.registrations.iter().map(|r| r.result).collect::<Vec<_>>(), [None]);
 }
+
+#[test]
+fn requests_inside_the_dialog_tell_the_delay_between_the_parties() {
+    let mut world = World::new();
+    let key = world.feed(&invite(0.0, 1, "b1")).unwrap().call;
+    world.feed_all(&answered_call()[1..]);
+    world.feed(&request(3.0, "U>P", "UPDATE", 2, "b2"));
+    world.feed(&response(3.03, 200, "UPDATE", 2, "b2"));
+    assert_eq!(world.calls.get(key).unwrap().one_way_delay(), None, "only the way to the callee is known");
+    world.feed(&request(4.0, "P>U", "UPDATE", 1, "z1").tags("z", "a"));
+    world.feed(&response(4.01, 200, "UPDATE", 1, "z1").hop("U>P", 1).tags("z", "a"));
+    world.feed(&request(5.0, "U>P", "OPTIONS", 3, "b3"));
+    world.feed(&response(5.5, 200, "OPTIONS", 3, "b3"));
+    let delay = world.calls.get(key).unwrap().one_way_delay().unwrap();
+    assert!((delay - 0.02).abs() < 1e-6, "{delay}");
+}
