@@ -4,7 +4,7 @@
 # user + system CPU time, the largest resident memory, and both as multiples of tcpdump's.
 #
 #   SIDETONE_BENCH_CAPTURE   capture of mostly RTP     (else simulated: 200 calls of 60 s, 1.2 million packets)
-#   SIDETONE_BENCH_SIP       capture of much SIP       (else simulated: 20,000 calls of 0.1 s, 255,000 packets, half SIP)
+#   SIDETONE_BENCH_SIP       capture of much SIP       (else simulated: 20,000 calls of 0.1 s, 255,000 packets)
 #   SIDETONE_BENCH_RUNS      runs of each, default 5
 #   SIDETONE_BENCH_TSHARK    0 = without tshark, which takes longest
 set -euo pipefail
@@ -48,7 +48,7 @@ table() {
         for program in "${programs[@]}"; do
             (work "$program" "$2") >/dev/null 2>"$kept/said" || {
                 echo "bench: $program failed on $2:" >&2
-                tail -5 "$kept/said" "$kept/cost" >&2
+                tail -n 5 "$kept/said" >&2
                 exit 1
             }
             awk '{ print $1 + $2 }' "$kept/cost" >>"$kept/$program.cpu"
