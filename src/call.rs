@@ -19,6 +19,7 @@ use crate::wire::Endpoint;
 
 mod attempt;
 mod begin;
+pub mod classify;
 mod counters;
 mod dialog;
 mod end;
@@ -30,6 +31,7 @@ mod leg;
 mod pending;
 mod record;
 mod registration;
+mod round_trip;
 mod slab;
 mod state;
 mod text;
@@ -40,6 +42,7 @@ mod transfer;
 #[cfg(test)]
 mod tests;
 
+use classify::Rule;
 pub use counters::{Counters, METHODS, Tally};
 use fingerprint::{FingerprintMap, Fingerprints, Names};
 use gone::Gone;
@@ -81,6 +84,10 @@ pub struct Settings {
     pub correlation_headers: Vec<String>,
     /// Join legs by called user, time and address where nothing better tells.
     pub heuristics: bool,
+    /// Whose call it is, by the first rule that fits.
+    pub tenants: Vec<Rule>,
+    /// Which way it goes, by the first rule that fits.
+    pub routes: Vec<Rule>,
 }
 
 /// Names one live call; never reused for another one.
@@ -191,7 +198,7 @@ impl Calls {
         notices: &mut Vec<Notice>,
     ) -> Option<Routed> {
         let Some(cseq) = usable(m) else {
-            self.counters.malformed += 1;
+            self.counters.unusable(m);
             return None;
         };
         self.expire(at.stamp, notices);
@@ -208,8 +215,9 @@ impl Calls {
             return None;
         }
         let (owner, begun) = (transaction.owner, transaction.has_request());
+        let waited = transaction.waited(part, seen, at.stamp, at.via);
         self.counters.count(m, cseq.method, seen == Seen::Retransmission);
-        let heard = Heard { at, m, cseq, names, seen, sdp };
+        let heard = Heard { at, m, cseq, names, seen, waited, sdp };
         match (cseq.method, m.start) {
             (Method::Register, _) => {
                 let names = (&self.fingerprints, &heard.names);
@@ -280,7 +288,7 @@ impl Calls {
         let pairs = self.table.get(call)?.legs.joined.iter();
         let pairs: u32 = pairs.filter_map(|&leg| self.table.get(leg)).map(Call::pairs).sum();
         let call = self.free(call)?;
-        Some(call.record(pairs))
+        Some(call.record(pairs, &self.settings))
     }
 
     /// End of the capture: every call that is not over ends as it stands.
@@ -355,6 +363,8 @@ struct Heard<'a> {
     cseq: CSeq<'a>,
     names: Names,
     seen: Seen,
+    /// Microseconds since the request, of its first response.
+    waited: Option<u32>,
     sdp: Option<&'a Session>,
 }
 

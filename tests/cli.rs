@@ -79,3 +79,32 @@ fn a_reader_that_went_away_is_no_failure() {
         assert!(ended.stderr.is_empty(), "{args:?}: {}", said(&ended.stderr));
     }
 }
+
+/// A file in a directory that goes away with the returned guard.
+fn written(name: &str, text: &str) -> (tempfile::TempDir, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(name);
+    std::fs::write(&path, text).unwrap();
+    let path = path.to_str().unwrap().to_owned();
+    (directory, path)
+}
+
+#[test]
+fn bad_configuration_is_exit_64_with_every_problem() {
+    let (_guard, path) = written("s.toml", "[limits]\ncalls = 0\nstream = 9\n");
+    let run = sidetone(&["analyze", "--config", &path, "no/such/file.pcap"]);
+    assert_eq!(run.status.code(), Some(64));
+    assert!(run.stdout.is_empty());
+    let lines: Vec<_> = said(&run.stderr).lines().collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].starts_with(&format!("sidetone: {path}:2: limits.calls")), "{lines:?}");
+    assert!(lines[1].ends_with("did you mean streams?"), "{lines:?}");
+    let missing = sidetone(&["analyze", "--config", "no/such.toml", "no/such/file.pcap"]);
+    assert_eq!(missing.status.code(), Some(64));
+    let variable = Command::new(env!("CARGO_BIN_EXE_sidetone"))
+        .args(["analyze", "no/such/file.pcap"])
+        .env("SIDETONE_LIMITS_CALL", "1")
+        .output()
+        .unwrap();
+    assert_eq!(variable.status.code(), Some(64), "{}", said(&variable.stderr));
+}

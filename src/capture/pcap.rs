@@ -49,7 +49,11 @@ impl Pcap {
             return Step::Need(self.record_header);
         };
         let Some(fields) = header.first_chunk::<RECORD_HEADER>() else { return Step::Need(RECORD_HEADER) };
-        let field = |i: usize| self.order.u32([fields[i], fields[i + 1], fields[i + 2], fields[i + 3]]);
+        let swapped = self.order == ByteOrder::Big;
+        let field = |i: usize| {
+            let little = u32::from_le_bytes([fields[i], fields[i + 1], fields[i + 2], fields[i + 3]]);
+            if swapped { little.swap_bytes() } else { little }
+        };
         let captured = field(8) as usize;
         if captured > self.longest {
             return too_long(captured, self.longest);

@@ -216,7 +216,7 @@ pub(crate) enum Step {
 }
 
 /// Byte order of a file, known from its magic number.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ByteOrder {
     Little,
     Big,

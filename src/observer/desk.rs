@@ -48,9 +48,9 @@ struct Talk {
 
 impl Desk {
     pub(crate) fn new(settings: Settings) -> Self {
-        let Settings { limits, impairments, calls } = settings;
+        let Settings { limits, rating, calls } = settings;
         Self {
-            media: Media::new(&limits, impairments),
+            media: Media::new(&limits, rating),
             tcp: Streams::new(&limits),
             sctp: sctp::Chunks::default(),
             talk: Talk {
@@ -69,7 +69,7 @@ impl Desk {
         }
     }
 
-    /// A packet of the slow path, of any transport.
+    /// A packet of any transport.
     pub(crate) fn packet(&mut self, stamp: Stamp, packet: &Packet<'_>, sink: &mut impl Sink) {
         let Self { media, talk, tcp, sctp } = self;
         match packet.transport {
@@ -98,18 +98,11 @@ impl Desk {
             return self.udp(stamp, packet, sink);
         }
         let Some(header) = Header::read(packet.payload, packet.cut) else { return };
-        let flow = Flow::new(packet.source, packet.destination, header.fixed.ssrc);
-        let rtp = RtpPacket {
-            stamp,
-            seq: header.fixed.sequence,
-            ticks: header.fixed.timestamp,
-            payload_type: header.fixed.payload_type,
-            payload: header.payload(packet.payload),
-            payload_len: header.payload_len,
-            length: packet.payload.len() as u32 + packet.cut,
-            ip_id: packet.ip_id.unwrap_or(0),
-            interface: packet.interface,
+        let ip_id = packet.ip_id.unwrap_or(0);
+        let Some(rtp) = RtpPacket::read(stamp, packet.payload, packet.cut, ip_id, packet.interface) else {
+            return;
         };
+        let flow = Flow::new(packet.source, packet.destination, header.fixed.ssrc);
         match self.media.find(&flow) {
             Some(index) => self.media.push(index, &rtp, sink),
             None => self.new_flow(flow, &header, &rtp, packet.dscp, sink),
@@ -117,7 +110,7 @@ impl Desk {
     }
 
     /// An RTP packet of a flow that has no stream yet.
-    pub(crate) fn new_flow(
+    fn new_flow(
         &mut self,
         flow: Flow,
         header: &Header,
@@ -130,7 +123,7 @@ impl Desk {
     }
 
     /// A UDP datagram that is no RTP.
-    pub(crate) fn udp(&mut self, stamp: Stamp, packet: &Packet<'_>, sink: &mut impl Sink) {
+    fn udp(&mut self, stamp: Stamp, packet: &Packet<'_>, sink: &mut impl Sink) {
         let Self { media, talk, .. } = self;
         match demux::classify(packet.payload) {
             Kind::Rtcp => media.rtcp(stamp, packet, sink),
@@ -197,6 +190,7 @@ impl Desk {
         }
         let evicted = [
             ("calls", calls.calls_evicted),
+            ("calls_refused", calls.calls_refused),
             ("registrations", calls.registrations_evicted),
             ("transactions", calls.transactions_evicted),
             ("streams", media.streams_evicted),
@@ -239,10 +233,12 @@ impl Talk {
     fn mirrored(&mut self, stamp: Stamp, record: &hep::Hep<'_>, media: &mut Media, sink: &mut impl Sink) {
         let (source, destination) = (record.source, record.destination);
         // The proxy's clock is nearer to the event; one that is wrong must not move our timers.
-        let stamp = record.stamp.filter(|told| told.nanos_since(stamp).abs() < CLOCKS_AGREE_NANOS).unwrap_or(stamp);
+        let stamp =
+            record.stamp.filter(|told| told.nanos_since(stamp).abs() < CLOCKS_AGREE_NANOS).unwrap_or(stamp);
         match record.kind {
             hep::Kind::Sip => {
-                let at = Arrival { stamp, source, destination, transport: hep_transport(record), via: Via::Hep };
+                let at =
+                    Arrival { stamp, source, destination, transport: hep_transport(record), via: Via::Hep };
                 self.sip(&at, record.payload, media, sink);
             }
             hep::Kind::Rtcp => {
@@ -312,7 +308,10 @@ impl Talk {
         for notice in self.notices.drain(..) {
             match notice {
                 Notice::Answered(call, stamp) => media.answered(call, stamp),
-                Notice::Ended(call, stamp) => media.end(call, stamp),
+                Notice::Ended(call, stamp) => {
+                    let delay = self.calls.get(call).and_then(|call| call.one_way_delay());
+                    media.end(call, stamp, delay);
+                }
                 Notice::Joined(kept, absorbed) => media.join(kept, absorbed),
                 Notice::Registration(registration) => sink.event(Event::Registration(registration)),
                 Notice::Transfer(transfer) => sink.event(Event::Transfer(transfer)),

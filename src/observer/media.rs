@@ -12,30 +12,31 @@ use std::collections::VecDeque;
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashTable};
 
+use super::Known;
 use super::feedback::Named;
-use super::flow::Flow;
+use super::flow::{Flow, FlowV4};
 use super::hearing::{Hearing, Visibility};
 use super::slab::Slab;
 use crate::Stamp;
 use crate::call::{CallKey, Side};
 use crate::event::{self, CodecSource, Direction, Event, Missing, Origin, Report, Sink};
 use crate::limits::Limits;
-use crate::quality::codec::Table;
+use crate::quality::Rating;
 use crate::rtp::header::Header;
 use crate::rtp::payload::{Class, Codec, Format};
 use crate::rtp::probation::{Probation, Seen};
 use crate::rtp::report::Reported;
 use crate::rtp::round_trip::RoundTrips;
+use crate::rtp::stream::{Closed, Formats, IDLE_NANOS, Packet, Stream};
 use crate::rtp::summary::Context;
 use crate::rtp::xr::{Concealment, VoipMetrics};
-use crate::rtp::stream::{Closed, Formats, IDLE_NANOS, Packet, Stream};
 use crate::sip::sdp;
-use crate::wire::Endpoint;
+use crate::wire::{Endpoint, Frame};
 
 /// All media state.
 pub(crate) struct Media {
     streams: Slab<Slot>,
-    flows: HashTable<u32>,
+    flows: HashTable<Entry>,
     hasher: RandomState,
     /// Newest stream of each SSRC.
     by_ssrc: HashMap<u32, u32, RandomState>,
@@ -51,7 +52,7 @@ pub(crate) struct Media {
     pub(crate) round_trips: RoundTrips,
     /// XR reports about streams of calls that are not over.
     pub(crate) reports: Vec<(Option<CallKey>, Report)>,
-    impairments: Table,
+    rating: Rating,
     serial: u32,
     /// Where the search for a stream to evict goes on.
     hand: u32,
@@ -74,21 +75,29 @@ pub(crate) struct Counters {
     pub(crate) targets_refused: u64,
 }
 
+/// A stream as the flow table knows it: so many bits of the hash that it is nearly always the right one, and
+/// that looking it up need not wait for the stream's own state.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    tag: u32,
+    index: u32,
+}
+
 #[repr(C)]
 pub(crate) struct Slot {
     flow: Flow,
     hop: HopMatch,
-    serial: u32,
+    /// Its call was found by the sender's endpoint: formats are those of the sender's own description.
+    by_source: bool,
+    direction: Option<Direction>,
+    origin: Origin,
+    dscp: u8,
     pub(crate) stream: Stream,
     pub(crate) reported: Option<Box<Reported>>,
     pub(crate) ending: Option<Box<Ending>>,
     pub(crate) call: Option<CallKey>,
+    serial: u32,
     worst_window: f32,
-    direction: Option<Direction>,
-    origin: Origin,
-    dscp: u8,
-    /// Its call was found by the sender's endpoint: formats are those of the sender's own description.
-    by_source: bool,
     early: bool,
     ssrc_overlap: bool,
 }
@@ -131,6 +140,8 @@ struct CallMedia {
     streams: Vec<u32>,
     answered: Option<Stamp>,
     ended: Option<Stamp>,
+    /// One-way delay by SIP, seconds.
+    delay: Option<f64>,
     hearing: Hearing,
     /// What ended streams leave behind.
     ids: Vec<u32>,
@@ -155,7 +166,7 @@ pub(crate) struct Outcome {
 }
 
 impl Media {
-    pub(crate) fn new(limits: &Limits, impairments: Table) -> Self {
+    pub(crate) fn new(limits: &Limits, rating: Rating) -> Self {
         Self {
             streams: Slab::new(),
             flows: HashTable::new(),
@@ -170,7 +181,7 @@ impl Media {
             visibility: Visibility::default(),
             round_trips: RoundTrips::new(limits.streams),
             reports: Vec::new(),
-            impairments,
+            rating,
             serial: 0,
             hand: 0,
             next_sweep: Stamp(0),
@@ -183,12 +194,19 @@ impl Media {
         }
     }
 
-    /// The number of a live stream. Looking it up early draws it into the cache.
+    /// The number of the stream that this flow most probably is; [`Self::offer`] makes sure.
+    #[inline]
+    pub(crate) fn guess(&self, flow: FlowV4) -> Option<u32> {
+        let hash = flow.hash_with(&self.hasher);
+        self.flows.find(hash, |entry| entry.tag == hash as u32).map(|entry| entry.index)
+    }
+
+    /// The number of a live stream.
     #[inline]
     pub(crate) fn find(&self, flow: &Flow) -> Option<u32> {
         let hash = flow.hash_with(&self.hasher);
-        let found = self.flows.find(hash, |&index| self.streams.get(index).is_some_and(|slot| slot.flow == *flow));
-        found.copied()
+        let same = |entry: &Entry| self.streams.get(entry.index).is_some_and(|slot| slot.flow == *flow);
+        self.flows.find(hash, same).map(|entry| entry.index)
     }
 
     /// Draws a stream's state into the cache; the value means nothing.
@@ -197,14 +215,29 @@ impl Media {
         self.streams.get(index).map_or(0, |slot| slot.stream.touch())
     }
 
-    /// Is this still the number of that flow's stream?
+    /// Takes a packet if it belongs to the stream that was guessed.
     #[inline]
-    pub(crate) fn is(&self, index: u32, flow: &Flow) -> bool {
-        self.streams.get(index).is_some_and(|slot| slot.flow == *flow)
+    pub(crate) fn offer(&mut self, known: &Known<'_>, frame: &Frame<'_>, sink: &mut impl Sink) -> bool {
+        let Some(slot) = self.streams.get_mut(known.guess) else { return false };
+        if slot.flow != Flow::V4(known.flow) {
+            return false;
+        }
+        let Some(packet) = Packet::read(frame.stamp, known.payload, known.cut, known.ip_id, frame.interface)
+        else {
+            return false;
+        };
+        let formats = Lookup { targets: &self.targets, flow: &slot.flow, by_source: slot.by_source };
+        slot.stream.push(&packet, &formats, &mut self.closed);
+        if slot.hop.candidate != NONE {
+            self.look_for_earlier_hop(known.guess, &packet);
+        }
+        if !self.closed.is_empty() {
+            self.tell_windows(known.guess, sink);
+        }
+        true
     }
 
     /// One packet of a live stream.
-    #[inline]
     pub(crate) fn push(&mut self, index: u32, packet: &Packet<'_>, sink: &mut impl Sink) {
         let Some(slot) = self.streams.get_mut(index) else { return };
         let formats = Lookup { targets: &self.targets, flow: &slot.flow, by_source: slot.by_source };
@@ -219,7 +252,14 @@ impl Media {
 
     /// A packet of a flow that is not known: a new stream, or a candidate for one.
     #[cold]
-    pub(crate) fn unknown(&mut self, flow: Flow, header: &Header, packet: &Packet<'_>, dscp: u8, sink: &mut impl Sink) {
+    pub(crate) fn unknown(
+        &mut self,
+        flow: Flow,
+        header: &Header,
+        packet: &Packet<'_>,
+        dscp: u8,
+        sink: &mut impl Sink,
+    ) {
         let (source, destination) = (flow.source(), flow.destination());
         let by_source = !self.targets.contains_key(&destination);
         let target = if by_source { self.targets.get(&source) } else { self.targets.get(&destination) };
@@ -231,7 +271,8 @@ impl Media {
             self.open(flow, &run, origin, by_source, sink);
         } else {
             let seen = packet.seen(header.fixed.marker, dscp);
-            if let Some(run) = self.probation.packet(source, destination, header, seen).map(<[Seen]>::to_vec) {
+            if let Some(run) = self.probation.packet(source, destination, header, seen).map(<[Seen]>::to_vec)
+            {
                 self.open(flow, &run, Origin::Heuristic, by_source, sink);
             }
         }
@@ -272,8 +313,8 @@ impl Media {
             worst_window: f32::INFINITY,
         });
         let Self { streams, hasher, .. } = self;
-        self.flows.insert_unique(hash, index, |&other| {
-            streams.get(other).map_or(0, |slot| slot.flow.hash_with(hasher))
+        self.flows.insert_unique(hash, Entry { tag: hash as u32, index }, |entry| {
+            streams.get(entry.index).map_or(0, |slot| slot.flow.hash_with(hasher))
         });
         self.by_ssrc.insert(ssrc, index);
         match call {
@@ -319,7 +360,8 @@ impl Media {
                 self.counters.targets_refused += 1;
                 continue;
             }
-            let target = Target { call, side, secure: media.secure, formats: media.formats.as_slice().into() };
+            let target =
+                Target { call, side, secure: media.secure, formats: media.formats.as_slice().into() };
             let direction = target.direction(false);
             let known = self.targets.insert(endpoint, target).is_some_and(|old| old.call == call);
             if !known {
@@ -418,7 +460,9 @@ impl Media {
         let mut over = Vec::new();
         for (index, slot) in self.streams.iter() {
             let silent = now.nanos_since(slot.stream.last());
-            if slot.ending.is_some() && silent >= LINGER_NANOS || slot.call.is_none() && silent >= FORGET_NANOS {
+            if slot.ending.is_some() && silent >= LINGER_NANOS
+                || slot.call.is_none() && silent >= FORGET_NANOS
+            {
                 over.push(index);
             } else if let Some(call) = slot.call
                 && let Some(media) = call_media(&mut self.calls, call)
@@ -452,10 +496,12 @@ impl Media {
     /// What the media of a call add to its record; its slot is free afterwards.
     pub(crate) fn take(&mut self, call: CallKey) -> Outcome {
         let slot = self.calls.get_mut(call.index as usize);
-        let Some(media) = slot.and_then(|slot| slot.take_if(|media| media.generation == call.generation)) else {
+        let Some(media) = slot.and_then(|slot| slot.take_if(|media| media.generation == call.generation))
+        else {
             return Outcome::default();
         };
-        let (own, others) = std::mem::take(&mut self.reports).into_iter().partition(|(of, _)| *of == Some(call));
+        let (own, others) =
+            std::mem::take(&mut self.reports).into_iter().partition(|(of, _)| *of == Some(call));
         self.reports = others;
         Outcome {
             streams: media.ids.iter().map(|&serial| stream_id(serial)).collect(),
@@ -471,7 +517,7 @@ impl Media {
     fn tell_windows(&mut self, index: u32, sink: &mut impl Sink) {
         let Some(slot) = self.streams.get_mut(index) else { return };
         for closed in self.closed.drain(..) {
-            if let Some(window) = slot.stream.window_fact(&closed, &self.impairments, slot.direction) {
+            if let Some(window) = slot.stream.window_fact(&closed, &self.rating, slot.direction) {
                 slot.worst_window = slot.worst_window.min(window.mos_lq as f32);
                 sink.event(Event::Window(window));
             }
@@ -483,13 +529,17 @@ impl Media {
         let voip = slot.reported.as_ref().and_then(|reported| reported.last_voip());
         let halved = |rtt: Option<f64>, source| rtt.map(|rtt| (rtt / 2.0, source));
         let delay = halved(figures.and_then(|figures| figures.rtt), "rtcp")
-            .or_else(|| halved(voip.and_then(VoipMetrics::round_trip), "rtcp_xr"));
+            .or_else(|| halved(voip.and_then(VoipMetrics::round_trip), "rtcp_xr"))
+            .or_else(|| Some((call?.delay?, "sip")))
+            .or_else(|| self.rating.assumed_delay_ms.map(|ms| (ms / 1e3, "assumed")));
         let last = slot.stream.last();
         let ended = call.and_then(|call| call.ended);
         let tail_missing = ended.is_some_and(|ended| {
             ended.nanos_since(last) > LINGER_NANOS
                 && slot.direction.is_some_and(|direction| {
-                    call.is_some_and(|call| call.hearing.other_after(direction, ended.plus_nanos(-LINGER_NANOS)))
+                    call.is_some_and(|call| {
+                        call.hearing.other_after(direction, ended.plus_nanos(-LINGER_NANOS))
+                    })
                 })
         });
         let identity = event::Stream {
@@ -512,7 +562,7 @@ impl Media {
         };
         slot.stream.fact(Context {
             identity,
-            impairments: &self.impairments,
+            rating: &self.rating,
             delay,
             concealment: voip.and_then(|voip| match voip.concealment() {
                 Concealment::Unspecified => None,
@@ -565,7 +615,7 @@ impl Media {
         self.tell_windows(index, sink);
         let Some(slot) = self.streams.remove(index) else { return };
         let hash = slot.flow.hash_with(&self.hasher);
-        if let Ok(entry) = self.flows.find_entry(hash, |&other| other == index) {
+        if let Ok(entry) = self.flows.find_entry(hash, |entry| entry.index == index) {
             entry.remove();
         }
         let ssrc = slot.flow.ssrc();
@@ -643,9 +693,10 @@ impl Media {
     }
 
     /// Signalling of a call is over: its media are, as soon as nothing was heard for 1 s (DESIGN 1).
-    pub(crate) fn end(&mut self, call: CallKey, stamp: Stamp) {
+    pub(crate) fn end(&mut self, call: CallKey, stamp: Stamp, delay: Option<f64>) {
         if let Some(media) = call_media(&mut self.calls, call) {
             media.ended = Some(stamp);
+            media.delay = delay;
         }
         self.closing.push_back((stamp.plus_nanos(LINGER_NANOS), call));
     }
@@ -661,7 +712,8 @@ impl CallMedia {
         if let Some(mos) = fact.mos {
             self.worst_mos = Some(self.worst_mos.map_or(mos.lq, |worst| worst.min(mos.lq)));
         }
-        if fact.codec.class() == Class::Audio && self.codec.is_none_or(|(packets, _)| fact.packets > packets) {
+        if fact.codec.class() == Class::Audio && self.codec.is_none_or(|(packets, _)| fact.packets > packets)
+        {
             self.codec = Some((fact.packets, fact.codec));
         }
         self.dead_air = match (self.dead_air, fact.dead_air) {
@@ -713,7 +765,9 @@ fn call_media(calls: &mut Vec<Option<CallMedia>>, call: CallKey) -> Option<&mut 
     if index >= calls.len() {
         calls.resize_with(index + 1, || None);
     }
-    let media = calls.get_mut(index)?.get_or_insert_with(|| CallMedia { generation: call.generation, ..CallMedia::default() });
+    let media = calls
+        .get_mut(index)?
+        .get_or_insert_with(|| CallMedia { generation: call.generation, ..CallMedia::default() });
     (media.generation == call.generation).then_some(media)
 }
 

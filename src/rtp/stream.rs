@@ -13,7 +13,8 @@ use crate::quality::burst::{Bursts, Runs, Segments};
 use crate::quality::silence::{Law, Silence};
 use crate::quality::skew::Skew;
 use crate::quality::variation::Variation;
-use crate::rtp::dtmf::Events;
+use crate::rtp::dtmf::{self, Events};
+use crate::rtp::header::Header;
 use crate::rtp::jitter::{Jitter, Update};
 use crate::rtp::payload::{Class, Codec, Format};
 use crate::rtp::probation::{self, Seen};
@@ -43,6 +44,30 @@ pub struct Packet<'a> {
 }
 
 impl<'a> Packet<'a> {
+    /// Reads a datagram of which `cut` bytes at the end were not captured; `None` when it is no RTP.
+    #[inline]
+    pub fn read(stamp: Stamp, datagram: &'a [u8], cut: u32, ip_id: u16, interface: u32) -> Option<Self> {
+        let (fixed, rest) = datagram.split_first_chunk::<12>()?;
+        let length = datagram.len() as u32 + cut;
+        let (payload, payload_len) = if fixed[0] == PLAIN {
+            (rest, length - 12)
+        } else {
+            let header = Header::read(datagram, cut)?;
+            (header.payload(datagram), header.payload_len)
+        };
+        Some(Self {
+            stamp,
+            seq: u16::from_be_bytes([fixed[2], fixed[3]]),
+            ticks: u32::from_be_bytes([fixed[4], fixed[5], fixed[6], fixed[7]]),
+            payload_type: fixed[1] & 0x7f,
+            payload,
+            payload_len,
+            length,
+            ip_id,
+            interface,
+        })
+    }
+
     /// A packet that waited on probation.
     pub fn of(seen: &'a Seen) -> Self {
         let kept = (seen.payload_len as usize).min(seen.head.len());
@@ -136,10 +161,10 @@ pub struct Counts<'a> {
 #[repr(C)]
 pub struct Stream {
     last: Stamp,
-    first: Stamp,
     seconds_per_tick: f64,
     /// RTP time since the first packet, unwrapped, in ticks.
     media_ticks: i64,
+    first: Stamp,
     bytes: u64,
     unique: u32,
     /// Sequence number that would confirm a restart; above 65535 = none.
@@ -147,18 +172,19 @@ pub struct Stream {
     /// Most frequent time-stamp step between neighbours and its lead (majority vote).
     step: u32,
     step_votes: u32,
+    used: Use,
     class: Option<Class>,
     secure: bool,
     /// The packet before was the predecessor in sequence of the one to come, and audio.
     previous_in_order: bool,
-    used: Use,
-    sequence: Sequence,
+    window_end: Stamp,
     jitter: Jitter,
-    buffers: Buffers,
     skew: Skew,
-    window: Window,
+    buffers: Buffers,
+    sequence: Sequence,
     recent: [Recent; 4],
     variation: Variation,
+    window: Window,
     wire: Runs,
     effective: Bursts,
     silence: Silence,
@@ -223,7 +249,6 @@ pub struct Use {
 
 #[derive(Debug)]
 struct Window {
-    end: Stamp,
     start: Stamp,
     outcomes: Runs,
     lost: u32,
@@ -259,13 +284,13 @@ impl Stream {
             class: None,
             secure,
             previous_in_order: false,
-            used: Use::of(packet.payload_type, 0, formats),
+            window_end: packet.stamp.plus_seconds(WINDOW_SECONDS),
+            used: Use::of(packet, 0, formats),
             sequence: Sequence::open(packet.seq),
             jitter: Jitter::starting(packet.stamp, packet.ticks),
             buffers: Buffers::default(),
             skew: Skew::default(),
             window: Window {
-                end: packet.stamp.plus_seconds(WINDOW_SECONDS),
                 start: packet.stamp,
                 outcomes: Runs::default(),
                 lost: 0,
@@ -331,7 +356,9 @@ impl Stream {
     /// Ends the segment (MEAS 1.3): all its losses are final. The next packet opens a new one.
     pub fn close_segment(&mut self, closed: &mut Vec<Closed>) {
         let Self { sequence, wire, effective, window, first, .. } = self;
-        sequence.close(|outcome, count, from| tell(outcome, count, from, wire, effective, window, *first, closed));
+        sequence.close(|outcome, count, from| {
+            tell(outcome, count, from, wire, effective, window, *first, closed)
+        });
     }
 
     /// Opens a new segment after [`Self::close_segment`], when a stream comes back after a long silence.
@@ -350,7 +377,9 @@ impl Stream {
             self.rejected += 1;
         }
         let window = &mut self.window;
-        if window.outcomes.expected() >= u64::from(MIN_WINDOW) && self.last.nanos_since(window.start) >= 1_000_000_000 {
+        if window.outcomes.expected() >= u64::from(MIN_WINDOW)
+            && self.last.nanos_since(window.start) >= 1_000_000_000
+        {
             let (start, jitter) = (window.start, window.mean_jitter(&self.jitter));
             closed.push(window.close(start, jitter));
         }
@@ -487,13 +516,12 @@ impl Stream {
     /// Draws the state that every packet needs into the cache; the value means nothing.
     #[inline]
     pub(crate) fn touch(&self) -> u64 {
-        self.last.0
-            ^ self.sequence.max()
+        self.window_end.0
+            ^ u64::from(self.step)
             ^ self.jitter.reference().0.0
-            ^ u64::from(self.window.closed)
-            ^ u64::from(self.recent[3].content)
-            ^ self.buffers.late50()
-            ^ u64::from(self.effective.runs().expected() as u32)
+            ^ self.buffers.pushed()
+            ^ self.sequence.max()
+            ^ u64::from(self.recent[2].content)
     }
 
     #[inline]
@@ -503,10 +531,10 @@ impl Stream {
         self.last = packet.stamp;
         self.recent[usize::from(packet.seq & 3)] = Recent::of(packet);
         if packet.payload_type != self.used.payload_type {
-            self.change_payload_type(packet.payload_type, formats);
+            self.change_payload_type(packet, formats);
         }
         self.used.packets += 1;
-        if packet.stamp >= self.window.end {
+        if packet.stamp >= self.window_end {
             self.roll_window(packet.stamp, extended);
         }
         match self.class {
@@ -551,7 +579,8 @@ impl Stream {
         }
         // A capture whose time stamps step back stays at its start.
         let since_first = stamp.nanos_since(self.first).max(0) as u64;
-        let transit_ms = since_first as f64 * 1e-6 - self.media_ticks as f64 * (self.seconds_per_tick * 1e3);
+        let transit_ms =
+            since_first as i64 as f64 * 1e-6 - self.media_ticks as f64 * (self.seconds_per_tick * 1e3);
         let verdict = self.buffers.push(since_first, transit_ms);
         self.variation.record(verdict.x_ms);
         self.skew.record(since_first, transit_ms);
@@ -607,7 +636,8 @@ impl Stream {
     }
 
     #[cold]
-    fn change_payload_type(&mut self, payload_type: u8, formats: &impl Formats) {
+    fn change_payload_type(&mut self, packet: &Packet<'_>, formats: &impl Formats) {
+        let payload_type = packet.payload_type;
         let before = self.used;
         let rare = self.rare_mut();
         if let Some(other) = rare.others.iter_mut().find(|other| other.payload_type == payload_type) {
@@ -615,7 +645,7 @@ impl Stream {
         } else if rare.others.len() < MAX_OTHERS {
             rare.others.push(before);
             let serial = rare.others.len() as u8;
-            self.used = Use::of(payload_type, serial, formats);
+            self.used = Use::of(packet, serial, formats);
         } else {
             // More payload types than any offer has: this one is counted as the one before it.
             return;
@@ -738,8 +768,8 @@ impl Stream {
     #[cold]
     fn roll_window(&mut self, now: Stamp, extended: u64) {
         let window = &mut self.window;
-        let windows = now.nanos_since(window.end) as u64 / (WINDOW_SECONDS * 1_000_000_000) + 1;
-        window.end = window.end.plus_seconds(windows * WINDOW_SECONDS);
+        let windows = now.nanos_since(self.window_end) as u64 / (WINDOW_SECONDS * 1_000_000_000) + 1;
+        self.window_end = self.window_end.plus_seconds(windows * WINDOW_SECONDS);
         let (free, since) = match window.pending {
             [Border { end: 0, .. }, _] => {
                 (0, window.outcomes.expected() + extended.saturating_sub(self.sequence.final_below()))
@@ -761,6 +791,15 @@ impl Stream {
     fn rare_mut(&mut self) -> &mut Rare {
         self.rare.get_or_insert_with(Box::default)
     }
+}
+
+/// What a packet says of its payload type where nobody else does.
+fn unexplained(packet: &Packet<'_>) -> (Format, CodecSource) {
+    let format = Format::unknown(packet.payload_type);
+    if dtmf::is_event(packet.payload_type, packet.payload_len, packet.payload) {
+        return (Format { codec: Codec::TelephoneEvent, ..format }, CodecSource::Inferred);
+    }
+    (format, CodecSource::Unknown)
 }
 
 /// Books outcomes that became final, in sequence order from the extended number `from` on, and closes windows
@@ -810,15 +849,16 @@ fn tell(
 }
 
 impl Use {
-    fn of(payload_type: u8, serial: u8, formats: &impl Formats) -> Self {
-        let known = formats.format(payload_type);
-        let (format, source) = known.unwrap_or((Format::unknown(payload_type), CodecSource::Unknown));
+    fn of(packet: &Packet<'_>, serial: u8, formats: &impl Formats) -> Self {
+        let payload_type = packet.payload_type;
+        let (format, source) = formats.format(payload_type).unwrap_or_else(|| unexplained(packet));
         Self { payload_type, serial, source, format, packets: 0 }
     }
 
     /// Looks its meaning up again, unless SDP gave it; true when it has one now.
     fn learn(&mut self, formats: &impl Formats) -> bool {
-        let Some((format, source)) = formats.format(self.payload_type).filter(|_| self.source != CodecSource::Sdp)
+        let Some((format, source)) =
+            formats.format(self.payload_type).filter(|_| self.source != CodecSource::Sdp)
         else {
             return false;
         };
@@ -867,8 +907,10 @@ impl Recent {
             }
             None => packet.payload.iter().fold((0, 0), |(head, _), &byte| (head << 8 | u64::from(byte), 0)),
         };
-        let mixed = (head ^ u64::from(packet.ticks) ^ u64::from(packet.seq) << 32).wrapping_mul(MIX)
-            ^ (tail ^ u64::from(packet.payload_len)).wrapping_mul(MIX.rotate_left(17));
+        // Not hashed for spread: it is only compared with packets of the same number.
+        let numbers =
+            u64::from(packet.ticks) << 32 | u64::from(packet.seq) << 16 | u64::from(packet.payload_len);
+        let mixed = head ^ tail.rotate_left(23) ^ numbers;
         Self {
             content: (mixed ^ (mixed >> 32)) as u32,
             nanos: packet.stamp.0 as u32,
@@ -879,6 +921,8 @@ impl Recent {
 }
 
 const NONE: u32 = u32::MAX;
+/// Version 2, and neither padding, extension nor contributing sources.
+const PLAIN: u8 = 0x80;
 /// Payload types remembered for one stream beside the one in use.
 const MAX_OTHERS: usize = 7;
 /// MEAS 1.14.
@@ -897,8 +941,6 @@ const HOP_NANOS: i64 = 500_000_000;
 /// Packets between two tries at inferring a clock rate, and how many are kept for it (MEAS 6.7.4).
 const UNCLOCKED_MIN: usize = 20;
 const UNCLOCKED_MAX: usize = 64;
-/// An odd constant with well-spread bits (2^64 / golden ratio).
-const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
 
 #[cfg(test)]
 mod tests {
@@ -948,7 +990,8 @@ mod tests {
 
     #[test]
     fn streams_of_the_vectors_are_counted_exactly() {
-        let vectors: Value = serde_json::from_str(include_str!("../../fixtures/vectors/rtp_streams.json")).unwrap();
+        let vectors: Value =
+            serde_json::from_str(include_str!("../../fixtures/vectors/rtp_streams.json")).unwrap();
         let vectors = vectors.as_object().unwrap();
         assert_eq!(vectors.len(), 22);
         for (name, vector) in vectors {
@@ -988,7 +1031,10 @@ mod tests {
                 ("jitter_mean_ms", ms(|jitter| jitter.mean)),
             ] {
                 let expected = expected[key].as_f64().unwrap();
-                assert!((measured - expected).abs() < 1e-6, "{name}: {key} is {measured}, expected {expected}");
+                assert!(
+                    (measured - expected).abs() < 1e-6,
+                    "{name}: {key} is {measured}, expected {expected}"
+                );
             }
         }
     }

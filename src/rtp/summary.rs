@@ -2,8 +2,8 @@
 //! that is missing.
 
 use crate::event::{self, Discarded, Why};
+use crate::quality::Rating;
 use crate::quality::burst::Runs;
-use crate::quality::codec::Table;
 use crate::quality::score::{Score, absolute_delay_ms, loss_pattern, score};
 use crate::rtp::payload::{Class, Codec, Format};
 use crate::rtp::stream::{Closed, Stream};
@@ -13,8 +13,8 @@ use crate::rtp::stream::{Closed, Stream};
 pub struct Context<'a> {
     /// Identity and everything else the stream itself cannot know; its measured fields are overwritten.
     pub identity: event::Stream,
-    /// Codec constants.
-    pub impairments: &'a Table,
+    /// Codec constants, and what is assumed.
+    pub rating: &'a Rating,
     /// One-way network delay in seconds and where it was measured (MEAS 4.5).
     pub delay: Option<(f64, &'static str)>,
     /// The receiver reported that it conceals loss, or does not (RTCP XR receiver configuration).
@@ -31,7 +31,9 @@ impl Stream {
         let counts = self.counts();
         let expected = counts.wire.expected();
         let ptime = self.ptime();
-        let impairment = context.impairments.impairment(&main.format, context.concealment.unwrap_or(true));
+        let rating = context.rating;
+        let concealment = context.concealment.unwrap_or(rating.concealment);
+        let impairment = rating.impairments.impairment(&main.format, concealment);
         let listening = impairment.as_ref().and_then(|impairment| score(counts.effective, impairment, None));
         if listening.is_none() {
             why.insert("mos", reason_for_no_score(main.format, counts.effective));
@@ -43,7 +45,7 @@ impl Stream {
             };
             let impairment = impairment.as_ref()?;
             let ta = absolute_delay_ms(
-                network * 1e3,
+                network * 1e3 + rating.endpoint_delay_ms,
                 counts.mean_depth_ms,
                 ptime.unwrap_or_default() * 1e3,
                 impairment,
@@ -52,7 +54,12 @@ impl Stream {
         });
         let jitter = self.jitter().summary();
         if jitter.is_none() {
-            why.insert("jitter", if main.format.clock_rate == 0 { "clock unknown" } else { "too short" });
+            let reason = match main.format.codec.class() {
+                Class::Event | Class::ComfortNoise => "no audio",
+                _ if main.format.clock_rate == 0 => "clock unknown",
+                _ => "too short",
+            };
+            why.insert("jitter", reason);
         }
         let measured = counts.pushed > 0;
         if !measured {
@@ -106,17 +113,19 @@ impl Stream {
             }),
             r_factor: listening.map(|score| score.r),
             band: listening.and(impairment.map(|impairment| impairment.band)),
-            estimate: main.format.codec == Codec::Unknown || impairment.is_some_and(|impairment| impairment.estimate),
+            estimate: main.format.codec == Codec::Unknown
+                || impairment.is_some_and(|impairment| impairment.estimate),
             out_of_range: listening.is_some_and(|score| score.out_of_range),
             plc: match context.concealment {
-                None => "assumed",
+                None if rating.concealment => "assumed",
                 Some(true) => "reported",
-                Some(false) => "off",
+                None | Some(false) => "off",
             },
             delay_source: conversational.and(context.delay.map(|(_, source)| source)),
             dtmf: self.digits(),
             dtx_gaps: counts.dtx_gaps,
-            silence_ratio: (seconds > 0.0 && measured).then(|| (counts.dtx_seconds / seconds).clamp(0.0, 1.0)),
+            silence_ratio: (seconds > 0.0 && measured)
+                .then(|| (counts.dtx_seconds / seconds).clamp(0.0, 1.0)),
             discontinuities: counts.discontinuities,
             rate_changes: counts.rate_changes,
             stalls: counts.stalls,
@@ -128,9 +137,14 @@ impl Stream {
     }
 
     /// One closed window as a fact, when its codec can be rated (MEAS 1.14).
-    pub fn window_fact(&self, closed: &Closed, impairments: &Table, direction: Option<event::Direction>) -> Option<event::Window> {
+    pub fn window_fact(
+        &self,
+        closed: &Closed,
+        rating: &Rating,
+        direction: Option<event::Direction>,
+    ) -> Option<event::Window> {
         let main = self.main_format();
-        let impairment = impairments.impairment(&main.format, true)?;
+        let impairment = rating.impairments.impairment(&main.format, rating.concealment)?;
         let Score { mos, .. } = score(&closed.outcomes, &impairment, None)?;
         let bad = closed.outcomes.bad_packets() as u32;
         Some(event::Window {
