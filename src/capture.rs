@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Files: classic pcap ([`pcap`]) and pcapng ([`pcapng`]), plain or compressed, merged by packet time
-//! ([`file`]). What was wrong with a file is a value, a [`Fault`]; reading of the others goes on.
+//! ([`mod@file`]). What was wrong with a file is a value, a [`Fault`]; reading of the others goes on.
 
 mod fault;
 pub mod file;

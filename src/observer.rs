@@ -24,17 +24,17 @@ mod repeat;
 mod slab;
 
 use std::collections::BTreeMap;
+use std::hint::black_box;
 
 use self::desk::Desk;
-use self::flow::Flow;
+use self::flow::FlowV4;
 use crate::Stamp;
 use crate::call;
+use crate::demux;
 use crate::event::{Sink, Totals};
 use crate::limits::Limits;
 use crate::quality::Rating;
-use crate::rtp::header::Header;
-use crate::rtp::stream::Packet as RtpPacket;
-use crate::wire::fast::{self, Addresses, Datagram};
+use crate::wire::fast::{self, Addresses};
 use crate::wire::{Decoder, Frame, LinkType, Skip};
 
 /// What an observer is told before it begins.
@@ -61,8 +61,7 @@ struct CaptureTotals {
     packets: u64,
     bytes: u64,
     truncated: u64,
-    first: Option<Stamp>,
-    last: Option<Stamp>,
+    span: Option<(Stamp, Stamp)>,
     skipped: BTreeMap<&'static str, u64>,
     undecoded: u64,
 }
@@ -80,31 +79,26 @@ impl Observer {
 
     /// Takes frames in capture order.
     pub fn packets(&mut self, frames: &[Frame<'_>], sink: &mut impl Sink) {
+        let mut ahead = [Ahead::Other; AHEAD];
         for frames in frames.chunks(AHEAD) {
-            let mut sliced = [const { None }; AHEAD];
-            for (frame, slot) in frames.iter().zip(&mut sliced) {
-                if frame.link == LinkType::ETHERNET
-                    && let Some(datagram) = fast::slice(frame.bytes)
-                {
-                    // Finding the stream draws its state into the cache while the other frames are sliced.
-                    let media = media_flow(&datagram).map(|flow| {
-                        let found = self.desk.media.find(&flow);
-                        (flow, found)
-                    });
-                    *slot = Some((datagram, media));
-                }
+            for (frame, ahead) in frames.iter().zip(&mut ahead) {
+                *ahead = self.look_ahead(frame);
             }
-            for (frame, slot) in frames.iter().zip(sliced) {
+            // Many streams do not fit into the cache: the state of all is on its way before that of the first
+            // is worked on.
+            let touched = ahead.iter().map(|ahead| match ahead {
+                Ahead::Media(media) => self.desk.media.touch(media.guess),
+                Ahead::Other => 0,
+            });
+            black_box(touched.fold(0, |sum, touched| sum ^ touched));
+            for (frame, ahead) in frames.iter().zip(&ahead) {
                 self.capture.count(frame);
                 if frame.stamp >= self.next_tick {
                     self.tick(frame.stamp, sink);
                 }
-                match slot {
-                    Some((datagram, Some((flow, found)))) => self.media(frame, &datagram, flow, found, sink),
-                    Some((datagram, None)) => {
-                        self.desk.udp(frame.stamp, &datagram.packet(frame.interface), sink);
-                    }
-                    None => self.rare_shape(frame, sink),
+                match ahead {
+                    Ahead::Media(media) if self.desk.media.offer(media, frame, sink) => {}
+                    _ => self.frame(frame, sink),
                 }
             }
         }
@@ -120,7 +114,7 @@ impl Observer {
 
     /// The capture is over: what is open becomes final as it stands.
     pub fn finish(&mut self, sink: &mut impl Sink) {
-        self.desk.finish(self.capture.last.unwrap_or_default(), sink);
+        self.desk.finish(self.capture.span.unwrap_or_default().1, sink);
     }
 
     /// Everything counted so far.
@@ -129,8 +123,8 @@ impl Observer {
         let mut totals = Totals {
             packets: self.capture.packets,
             bytes: self.capture.bytes,
-            first: self.capture.first,
-            last: self.capture.last,
+            first: self.capture.span.map(|(first, _)| first),
+            last: self.capture.span.map(|(_, last)| last),
             skipped: self.capture.skipped.clone(),
             undecoded: self.capture.undecoded,
             truncated: self.capture.truncated,
@@ -144,22 +138,41 @@ impl Observer {
         totals
     }
 
+    /// Is this a packet of a stream that is known, as nearly all are? A guess, which is checked in its turn.
     #[inline]
-    fn media(
-        &mut self,
-        frame: &Frame<'_>,
-        datagram: &Datagram<'_>,
-        flow: Flow,
-        found: Option<u32>,
-        sink: &mut impl Sink,
-    ) {
-        let Some(header) = Header::read(datagram.payload, datagram.cut) else { return };
-        let packet = rtp_packet(frame, datagram, &header);
-        let media = &mut self.desk.media;
-        // What was found ahead of time may have ended since, or begun.
-        match found.filter(|&index| media.is(index, &flow)).or_else(|| media.find(&flow)) {
-            Some(index) => media.push(index, &packet, sink),
-            None => self.desk.new_flow(flow, &header, &packet, datagram.dscp, sink),
+    fn look_ahead<'a>(&self, frame: &Frame<'a>) -> Ahead<'a> {
+        if frame.link != LinkType::ETHERNET {
+            return Ahead::Other;
+        }
+        let Some(datagram) = fast::plain(frame.bytes).or_else(|| fast::slice(frame.bytes)) else {
+            return Ahead::Other;
+        };
+        let (Addresses::V4 { source, destination }, Some(header)) =
+            (datagram.addresses, datagram.payload.first_chunk::<12>())
+        else {
+            return Ahead::Other;
+        };
+        // RFC 7983, RFC 5761: version 2, and no RTCP packet type.
+        if header[0] & 0xc0 != 0x80 || demux::is_rtcp_type(header[1]) {
+            return Ahead::Other;
+        }
+        let ssrc = u32::from_be_bytes([header[8], header[9], header[10], header[11]]);
+        let flow = FlowV4::new(source, destination, datagram.source_port, datagram.destination_port, ssrc);
+        match self.desk.media.guess(flow) {
+            Some(guess) => {
+                let (payload, cut, ip_id) = (datagram.payload, datagram.cut, datagram.ip_id.unwrap_or(0));
+                Ahead::Media(Known { payload, flow, guess, cut, ip_id })
+            }
+            None => Ahead::Other,
+        }
+    }
+
+    /// A frame of any kind.
+    #[cold]
+    fn frame(&mut self, frame: &Frame<'_>, sink: &mut impl Sink) {
+        match fast::slice(frame.bytes).filter(|_| frame.link == LinkType::ETHERNET) {
+            Some(datagram) => self.desk.packet(frame.stamp, &datagram.packet(frame.interface), sink),
+            None => self.rare_shape(frame, sink),
         }
     }
 
@@ -179,12 +192,8 @@ impl CaptureTotals {
         self.packets += 1;
         self.bytes += u64::from(frame.wire_len);
         self.truncated += u64::from((frame.wire_len as usize) > frame.bytes.len());
-        if self.first.is_none_or(|first| frame.stamp < first) {
-            self.first = Some(frame.stamp);
-        }
-        if self.last.is_none_or(|last| frame.stamp > last) {
-            self.last = Some(frame.stamp);
-        }
+        let (first, last) = self.span.unwrap_or((frame.stamp, frame.stamp));
+        self.span = Some((first.min(frame.stamp), last.max(frame.stamp)));
     }
 
     fn skip(&mut self, skip: Skip) {
@@ -193,38 +202,23 @@ impl CaptureTotals {
     }
 }
 
-/// The flow of a datagram that may be RTP (RFC 7983, RFC 5761): version 2 and no RTCP packet type.
-#[inline]
-fn media_flow(datagram: &Datagram<'_>) -> Option<Flow> {
-    let header = datagram.payload.first_chunk::<12>()?;
-    if header[0] & 0xc0 != 0x80 || (192..=223).contains(&header[1]) {
-        return None;
-    }
-    let ssrc = u32::from_be_bytes([header[8], header[9], header[10], header[11]]);
-    Some(match datagram.addresses {
-        Addresses::V4 { source, destination } => {
-            Flow::v4(source, destination, datagram.source_port, datagram.destination_port, ssrc)
-        }
-        Addresses::V6 { .. } => {
-            let packet = datagram.packet(0);
-            Flow::new(packet.source, packet.destination, ssrc)
-        }
-    })
+/// What a look at a frame ahead of its turn has found.
+#[derive(Clone, Copy)]
+enum Ahead<'a> {
+    /// RTP, of a stream that is probably this one.
+    Media(Known<'a>),
+    /// Anything else, or not worth looking at ahead of time.
+    Other,
 }
 
-#[inline]
-fn rtp_packet<'a>(frame: &Frame<'_>, datagram: &Datagram<'a>, header: &Header) -> RtpPacket<'a> {
-    RtpPacket {
-        stamp: frame.stamp,
-        seq: header.fixed.sequence,
-        ticks: header.fixed.timestamp,
-        payload_type: header.fixed.payload_type,
-        payload: header.payload(datagram.payload),
-        payload_len: header.payload_len,
-        length: datagram.payload.len() as u32 + datagram.cut,
-        ip_id: datagram.ip_id.unwrap_or(0),
-        interface: frame.interface,
-    }
+/// An RTP packet whose stream is guessed.
+#[derive(Clone, Copy)]
+pub(crate) struct Known<'a> {
+    payload: &'a [u8],
+    flow: FlowV4,
+    guess: u32,
+    cut: u32,
+    ip_id: u16,
 }
 
 /// Frames looked at ahead of the one that is worked on.

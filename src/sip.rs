@@ -146,7 +146,7 @@ pub struct Address<'a> {
 pub struct Via<'a> {
     /// `UDP`, `TCP`, `TLS`, `WS`, `WSS`, `SCTP` as written.
     pub transport: &'a [u8],
-    /// host[:port] of the sender.
+    /// `host[:port]` of the sender.
     pub sent_by: &'a [u8],
     /// `branch` parameter; empty when absent.
     pub branch: &'a [u8],

@@ -2,6 +2,7 @@
 //! session descriptions. Both are stricter; only what both sides accept is compared.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a helper of a test may fail like the test itself")]
+#![allow(clippy::print_stderr, reason = "a skipped test says why")]
 
 use std::fmt::Write;
 use std::path::PathBuf;

@@ -2,8 +2,9 @@
 
 use super::attempt::Phase;
 use super::classify::Rule;
+use super::state::{CALL_ID, Call, End, FROM, TO, TRACEPARENT};
 use super::text::Text;
-use super::{CALL_ID, Call, FROM, Live, Settings, TO, TRACEPARENT};
+use super::{Live, Settings};
 use crate::Stamp;
 use crate::event::{self, CallState, EndReason, SipTransport, Via, Why};
 use crate::wire::Endpoint;
@@ -75,11 +76,11 @@ impl Call {
     }
 
     /// The end of a call whose BYE waits for its answer: it is over for its user.
-    fn hung_up(&self) -> Option<super::End> {
+    fn hung_up(&self) -> Option<End> {
         self.dialogs.bye_deadline()?;
         let reason = if self.replaced.is_some() { EndReason::Replaced } else { EndReason::Bye };
         let at = self.dialogs.hang_up()?.bye;
-        Some(super::End { at, reason: Some(reason), disconnect_seconds: None })
+        Some(End { at, reason: Some(reason), disconnect_seconds: None })
     }
 
     fn why(&self) -> Why {

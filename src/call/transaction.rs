@@ -84,13 +84,16 @@ impl Transactions {
 
     /// The transaction of this name, made if need be.
     pub(super) fn entry(&mut self, name: u64, now: Stamp) -> &mut Transaction {
-        let aged = now.nanos_since(self.began) > GENERATION;
-        if aged || self.young.len() >= self.half {
-            if !aged {
+        let age = now.nanos_since(self.began);
+        if age > GENERATION || self.young.len() >= self.half {
+            if age <= GENERATION {
                 self.evicted += self.old.len() as u64;
             }
             std::mem::swap(&mut self.young, &mut self.old);
             self.young.clear();
+            if age > 2 * GENERATION {
+                self.old.clear();
+            }
             self.began = now;
         }
         let old = &mut self.old;
@@ -253,10 +256,10 @@ mod tests {
         assert_eq!(see(1000), Seen::New);
         assert_eq!(see(1064), Seen::Retransmission);
         assert_eq!(see(1128), Seen::Retransmission);
-        for other in 0..4 {
-            transactions.entry(other, Stamp((1200 + 100 * other) * SECOND));
-        }
-        assert_eq!(transactions.entry(9, Stamp(1600 * SECOND)).see(Part::Request, Via::Wire), Seen::New);
+        assert_eq!(see(1257), Seen::New, "nothing came for two generations");
+        transactions.entry(1, Stamp(1330 * SECOND));
+        transactions.entry(1, Stamp(1400 * SECOND));
+        assert_eq!(transactions.entry(9, Stamp(1401 * SECOND)).see(Part::Request, Via::Wire), Seen::New);
         assert_eq!(transactions.evicted, 0);
     }
 

@@ -44,32 +44,40 @@ impl Pcap {
     }
 
     #[inline]
-    pub(crate) fn step<'b>(&self, bytes: &'b [u8]) -> Step<'b> {
+    pub(crate) fn step<'b>(&self, bytes: &'b [u8], frame: &mut Frame<'b>) -> Step {
         let Some((header, body)) = bytes.split_at_checked(self.record_header) else {
             return Step::Need(self.record_header);
         };
         let Some(fields) = header.first_chunk::<RECORD_HEADER>() else { return Step::Need(RECORD_HEADER) };
-        let field = |i: usize| self.order.u32([fields[i], fields[i + 1], fields[i + 2], fields[i + 3]]);
+        let swapped = self.order == ByteOrder::Big;
+        let field = |i: usize| {
+            let little = u32::from_le_bytes([fields[i], fields[i + 1], fields[i + 2], fields[i + 3]]);
+            if swapped { little.swap_bytes() } else { little }
+        };
         let captured = field(8) as usize;
         if captured > self.longest {
-            return Step::Damaged(Damage::corrupt(format!(
-                "a packet claims {captured} captured bytes where {} is the limit; the file is damaged from here on",
-                self.longest
-            )));
+            return too_long(captured, self.longest);
         }
         let Some(captured_bytes) = body.get(..captured) else {
             return Step::Need(self.record_header + captured);
         };
         let stamp = u64::from(field(0)) * 1_000_000_000 + u64::from(field(4)) * self.nanos_per_tick;
-        let frame = Frame {
+        *frame = Frame {
             stamp: Stamp(stamp),
             link: self.link,
             interface: self.order.u32_at(header, RECORD_HEADER).unwrap_or(0),
             wire_len: field(12).max(captured as u32),
             bytes: captured_bytes,
         };
-        Step::Frame(frame, self.record_header + captured)
+        Step::Frame(self.record_header + captured)
     }
+}
+
+#[cold]
+fn too_long(captured: usize, longest: usize) -> Step {
+    Step::Damaged(Damage::corrupt(format!(
+        "a packet claims {captured} captured bytes where {longest} is the limit; the file is damaged from here on"
+    )))
 }
 
 /// Writes pcap files with nanosecond stamps, little-endian. Buffers nothing: give it a `BufWriter`.

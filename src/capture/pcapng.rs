@@ -29,7 +29,7 @@ impl Pcapng {
     }
 
     #[inline]
-    pub(crate) fn step<'b>(&mut self, bytes: &'b [u8]) -> Step<'b> {
+    pub(crate) fn step<'b>(&mut self, bytes: &'b [u8], frame: &mut Frame<'b>) -> Step {
         let Some(head) = bytes.first_chunk::<MIN_BLOCK>() else { return Step::Need(MIN_BLOCK) };
         if head[..4] == SECTION {
             match [ByteOrder::Little, ByteOrder::Big]
@@ -69,9 +69,10 @@ impl Pcapng {
             _ => return Step::Skip(length),
         };
         match read {
-            Ok(frame) => {
-                self.latest = frame.stamp;
-                Step::Frame(frame, length)
+            Ok(read) => {
+                self.latest = read.stamp;
+                *frame = read;
+                Step::Frame(length)
             }
             Err(None) => too_short(kind),
             Err(Some(interface)) => {
@@ -206,12 +207,12 @@ impl Tick {
 }
 
 #[cold]
-fn damaged<'b>(kind: u32, what: &str) -> Step<'b> {
+fn damaged(kind: u32, what: &str) -> Step {
     Step::Damaged(Damage::corrupt(format!("a block of type {kind} {what}; the file is damaged from here on")))
 }
 
 #[cold]
-fn too_short<'b>(kind: u32) -> Step<'b> {
+fn too_short(kind: u32) -> Step {
     damaged(kind, "is too short for what it should hold")
 }
 

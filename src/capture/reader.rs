@@ -49,8 +49,9 @@ impl Reader {
     /// Time of the next frame; `None` at the end or at the damage.
     pub(crate) fn head(&mut self) -> Option<Stamp> {
         while self.damage.is_none() {
-            match self.format.step(self.buffer.get(self.start..self.end)?) {
-                Step::Frame(frame, _) => return Some(frame.stamp),
+            let mut frame = NO_FRAME;
+            match self.format.step(self.buffer.get(self.start..self.end)?, &mut frame) {
+                Step::Frame(_) => return Some(frame.stamp),
                 Step::Skip(length) => self.advance(length),
                 Step::Need(length) => {
                     if !self.fill(length) {
@@ -65,37 +66,11 @@ impl Reader {
 
     /// Hands over what is in the buffer as long as `due` says yes to its time.
     pub(crate) fn deliver(&mut self, due: impl Fn(Stamp) -> bool, take: &mut Take<'_>) {
-        let Self { buffer, format, start, end, .. } = self;
-        let mut rest = buffer.get(*start..*end).unwrap_or_default();
-        let mut batch = [NO_FRAME; BATCH];
-        let mut filled = 0;
-        let mut walked = 0;
-        loop {
-            match format.step(rest) {
-                Step::Frame(frame, length) => {
-                    if !due(frame.stamp) {
-                        break;
-                    }
-                    if filled == BATCH {
-                        take(&batch);
-                        filled = 0;
-                    }
-                    batch[filled] = frame;
-                    filled += 1;
-                    walked += length;
-                    rest = rest.get(length..).unwrap_or_default();
-                }
-                Step::Skip(length) => {
-                    walked += length;
-                    rest = rest.get(length..).unwrap_or_default();
-                }
-                // Damage is found again, and kept, by the next look at the head.
-                Step::Need(_) | Step::Damaged(_) => break,
-            }
-        }
-        if let Some(batch) = batch.get(..filled).filter(|batch| !batch.is_empty()) {
-            take(batch);
-        }
+        let bytes = self.buffer.get(self.start..self.end).unwrap_or_default();
+        let walked = match &mut self.format {
+            Format::Pcap(pcap) => walk(bytes, |bytes, frame| pcap.step(bytes, frame), due, take),
+            Format::Pcapng(pcapng) => walk(bytes, |bytes, frame| pcapng.step(bytes, frame), due, take),
+        };
         self.advance(walked);
     }
 
@@ -106,10 +81,11 @@ impl Reader {
         }
         let mut format = self.format.clone();
         let mut rest = self.buffer.get(self.start..self.end).unwrap_or_default();
+        let mut frame = NO_FRAME;
         loop {
-            let length = match format.step(rest) {
-                Step::Frame(frame, _) if frame.stamp > limit => return false,
-                Step::Frame(_, length) | Step::Skip(length) => length,
+            let length = match format.step(rest, &mut frame) {
+                Step::Frame(_) if frame.stamp > limit => return false,
+                Step::Frame(length) | Step::Skip(length) => length,
                 Step::Need(_) | Step::Damaged(_) => return self.exhausted,
             };
             rest = rest.get(length..).unwrap_or_default();
@@ -189,15 +165,48 @@ impl Reader {
     }
 }
 
+/// Walks records until one is not due, incomplete or damaged; returns the bytes that are done with. Damage is
+/// found again, and kept, by the next look at the head.
+#[inline]
+fn walk<'b>(
+    bytes: &'b [u8],
+    mut step: impl FnMut(&'b [u8], &mut Frame<'b>) -> Step,
+    due: impl Fn(Stamp) -> bool,
+    take: &mut Take<'_>,
+) -> usize {
+    let mut rest = bytes;
+    let mut batch = [NO_FRAME; BATCH];
+    let mut filled = 0;
+    loop {
+        if filled == BATCH {
+            take(&batch);
+            filled = 0;
+        }
+        let length = match step(rest, &mut batch[filled]) {
+            Step::Frame(length) if due(batch[filled].stamp) => {
+                filled += 1;
+                length
+            }
+            Step::Skip(length) => length,
+            Step::Frame(_) | Step::Need(_) | Step::Damaged(_) => break,
+        };
+        rest = rest.get(length..).unwrap_or_default();
+    }
+    if let Some(batch) = batch.get(..filled).filter(|batch| !batch.is_empty()) {
+        take(batch);
+    }
+    bytes.len() - rest.len()
+}
+
 fn cut_short(inside: &str) -> Damage {
     let message = format!("cut short inside {inside}; what came before is kept");
     Damage { kind: FaultKind::Truncated, message }
 }
 
 /// What the walk finds at the beginning of the bytes it is given.
-pub(crate) enum Step<'b> {
-    /// A frame, and the length of its record.
-    Frame(Frame<'b>, usize),
+pub(crate) enum Step {
+    /// A frame, written to the place that was given for it; the length of its record.
+    Frame(usize),
     /// So many bytes that hold no frame.
     Skip(usize),
     /// Cannot tell before so many bytes are there.
@@ -207,7 +216,7 @@ pub(crate) enum Step<'b> {
 }
 
 /// Byte order of a file, known from its magic number.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum ByteOrder {
     Little,
     Big,
@@ -257,10 +266,10 @@ enum Format {
 
 impl Format {
     #[inline]
-    fn step<'b>(&mut self, bytes: &'b [u8]) -> Step<'b> {
+    fn step<'b>(&mut self, bytes: &'b [u8], frame: &mut Frame<'b>) -> Step {
         match self {
-            Self::Pcap(pcap) => pcap.step(bytes),
-            Self::Pcapng(pcapng) => pcapng.step(bytes),
+            Self::Pcap(pcap) => pcap.step(bytes, frame),
+            Self::Pcapng(pcapng) => pcapng.step(bytes, frame),
         }
     }
 }

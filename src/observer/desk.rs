@@ -69,7 +69,7 @@ impl Desk {
         }
     }
 
-    /// A packet of the slow path, of any transport.
+    /// A packet of any transport.
     pub(crate) fn packet(&mut self, stamp: Stamp, packet: &Packet<'_>, sink: &mut impl Sink) {
         let Self { media, talk, tcp, sctp } = self;
         match packet.transport {
@@ -98,18 +98,9 @@ impl Desk {
             return self.udp(stamp, packet, sink);
         }
         let Some(header) = Header::read(packet.payload, packet.cut) else { return };
+        let ip_id = packet.ip_id.unwrap_or(0);
+        let Some(rtp) = RtpPacket::read(stamp, packet.payload, packet.cut, ip_id, packet.interface) else { return };
         let flow = Flow::new(packet.source, packet.destination, header.fixed.ssrc);
-        let rtp = RtpPacket {
-            stamp,
-            seq: header.fixed.sequence,
-            ticks: header.fixed.timestamp,
-            payload_type: header.fixed.payload_type,
-            payload: header.payload(packet.payload),
-            payload_len: header.payload_len,
-            length: packet.payload.len() as u32 + packet.cut,
-            ip_id: packet.ip_id.unwrap_or(0),
-            interface: packet.interface,
-        };
         match self.media.find(&flow) {
             Some(index) => self.media.push(index, &rtp, sink),
             None => self.new_flow(flow, &header, &rtp, packet.dscp, sink),
@@ -117,7 +108,7 @@ impl Desk {
     }
 
     /// An RTP packet of a flow that has no stream yet.
-    pub(crate) fn new_flow(
+    fn new_flow(
         &mut self,
         flow: Flow,
         header: &Header,
@@ -130,7 +121,7 @@ impl Desk {
     }
 
     /// A UDP datagram that is no RTP.
-    pub(crate) fn udp(&mut self, stamp: Stamp, packet: &Packet<'_>, sink: &mut impl Sink) {
+    fn udp(&mut self, stamp: Stamp, packet: &Packet<'_>, sink: &mut impl Sink) {
         let Self { media, talk, .. } = self;
         match demux::classify(packet.payload) {
             Kind::Rtcp => media.rtcp(stamp, packet, sink),
@@ -157,8 +148,10 @@ impl Desk {
     pub(crate) fn tick(&mut self, now: Stamp, sink: &mut impl Sink) {
         let Self { media, talk, tcp, .. } = self;
         tcp.expire(now, &mut |record| talk.record(&record, media, sink));
-        for (call, last) in media.last_heard() {
-            talk.calls.media_active(call, last);
+        if media.look_around(now, sink) {
+            for (call, last) in media.last_heard() {
+                talk.calls.media_active(call, last);
+            }
         }
         talk.calls.expire(now, &mut talk.notices);
         talk.tell(media, sink);

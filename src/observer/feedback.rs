@@ -25,7 +25,7 @@ impl Media {
                 rtcp::Packet::Goodbye(goodbye) => {
                     for ssrc in goodbye.sources() {
                         if let Some(slot) = self.stream_between(from, to, ssrc).and_then(|index| self.slot(index)) {
-                            slot.ending.get_or_insert(Ending::Bye(at));
+                            slot.ending.get_or_insert_with(|| Box::new(Ending::Bye(at)));
                         }
                     }
                 }

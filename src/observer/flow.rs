@@ -5,28 +5,39 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::wire::Endpoint;
 
+/// An IPv4 flow: both addresses; both ports and the SSRC.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+pub(crate) struct FlowV4(u64, u64);
+
 /// Source, destination and SSRC of a stream.
 #[derive(Clone, PartialEq, Eq, Hash, Debug)]
 pub(crate) enum Flow {
-    /// IPv4: both addresses; both ports and the SSRC.
-    V4(u64, u64),
+    /// IPv4.
+    V4(FlowV4),
     /// IPv6.
     V6(Box<([u8; 16], [u8; 16], u64)>),
 }
 
-impl Flow {
+impl FlowV4 {
     #[inline]
-    pub(crate) fn v4(source: u32, destination: u32, source_port: u16, destination_port: u16, ssrc: u32) -> Self {
-        Self::V4(
+    pub(crate) fn new(source: u32, destination: u32, source_port: u16, destination_port: u16, ssrc: u32) -> Self {
+        Self(
             u64::from(source) << 32 | u64::from(destination),
             ports_and_ssrc(source_port, destination_port, ssrc),
         )
     }
 
+    #[inline]
+    pub(crate) fn hash_with(self, state: &impl BuildHasher) -> u64 {
+        state.hash_one((self.0, self.1))
+    }
+}
+
+impl Flow {
     pub(crate) fn new(source: Endpoint, destination: Endpoint, ssrc: u32) -> Self {
         match (source.ip, destination.ip) {
             (IpAddr::V4(from), IpAddr::V4(to)) => {
-                Self::v4(from.into(), to.into(), source.port, destination.port, ssrc)
+                Self::V4(FlowV4::new(from.into(), to.into(), source.port, destination.port, ssrc))
             }
             (from, to) => Self::V6(Box::new((
                 octets(from),
@@ -42,7 +53,7 @@ impl Flow {
 
     pub(crate) fn source(&self) -> Endpoint {
         let ip = match self {
-            Self::V4(addresses, _) => Ipv4Addr::from((addresses >> 32) as u32).into(),
+            Self::V4(FlowV4(addresses, _)) => Ipv4Addr::from((addresses >> 32) as u32).into(),
             Self::V6(key) => Ipv6Addr::from(key.0).into(),
         };
         Endpoint { ip, port: (self.ports_and_ssrc() >> 48) as u16 }
@@ -50,7 +61,7 @@ impl Flow {
 
     pub(crate) fn destination(&self) -> Endpoint {
         let ip = match self {
-            Self::V4(addresses, _) => Ipv4Addr::from(*addresses as u32).into(),
+            Self::V4(FlowV4(addresses, _)) => Ipv4Addr::from(*addresses as u32).into(),
             Self::V6(key) => Ipv6Addr::from(key.1).into(),
         };
         Endpoint { ip, port: (self.ports_and_ssrc() >> 32) as u16 }
@@ -59,14 +70,14 @@ impl Flow {
     #[inline]
     pub(crate) fn hash_with(&self, state: &impl BuildHasher) -> u64 {
         match self {
-            Self::V4(addresses, ports) => state.hash_one((*addresses, *ports)),
+            Self::V4(flow) => flow.hash_with(state),
             Self::V6(key) => state.hash_one(&**key),
         }
     }
 
     fn ports_and_ssrc(&self) -> u64 {
         match self {
-            Self::V4(_, ports) => *ports,
+            Self::V4(FlowV4(_, ports)) => *ports,
             Self::V6(key) => key.2,
         }
     }

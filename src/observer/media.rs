@@ -13,7 +13,8 @@ use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashTable};
 
 use super::feedback::Named;
-use super::flow::Flow;
+use super::Known;
+use super::flow::{Flow, FlowV4};
 use super::hearing::{Hearing, Visibility};
 use super::slab::Slab;
 use crate::Stamp;
@@ -30,14 +31,14 @@ use crate::rtp::summary::Context;
 use crate::rtp::xr::{Concealment, VoipMetrics};
 use crate::rtp::stream::{Closed, Formats, IDLE_NANOS, Packet, Stream};
 use crate::sip::sdp;
-use crate::wire::Endpoint;
+use crate::wire::{Endpoint, Frame};
 
 /// All media state.
 pub(crate) struct Media {
     streams: Slab<Slot>,
-    flows: HashTable<u32>,
+    flows: HashTable<Entry>,
     hasher: RandomState,
-    /// Newest stream of each SSRC; older ones hang on it by [`Slot::same_ssrc`].
+    /// Newest stream of each SSRC.
     by_ssrc: HashMap<u32, u32, RandomState>,
     targets: HashMap<Endpoint, Target, RandomState>,
     /// Streams without a call by destination, for SDP that comes after its media.
@@ -74,24 +75,31 @@ pub(crate) struct Counters {
     pub(crate) targets_refused: u64,
 }
 
+/// A stream as the flow table knows it: so many bits of the hash that it is nearly always the right one, and
+/// that looking it up need not wait for the stream's own state.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    tag: u32,
+    index: u32,
+}
+
+#[repr(C)]
 pub(crate) struct Slot {
-    pub(crate) stream: Stream,
     flow: Flow,
-    serial: u32,
-    same_ssrc: u32,
-    pub(crate) call: Option<CallKey>,
+    hop: HopMatch,
+    /// Its call was found by the sender's endpoint: formats are those of the sender's own description.
+    by_source: bool,
     direction: Option<Direction>,
     origin: Origin,
     dscp: u8,
-    /// Its call was found by the sender's endpoint: formats are those of the sender's own description.
-    by_source: bool,
+    pub(crate) stream: Stream,
+    pub(crate) reported: Option<Box<Reported>>,
+    pub(crate) ending: Option<Box<Ending>>,
+    pub(crate) call: Option<CallKey>,
+    serial: u32,
+    worst_window: f32,
     early: bool,
     ssrc_overlap: bool,
-    /// Number of the first stream of its hop group; its own when it is alone.
-    hop: HopMatch,
-    pub(crate) ending: Option<Ending>,
-    pub(crate) reported: Option<Box<Reported>>,
-    worst_window: f32,
 }
 
 /// Why a stream is over as soon as it is silent for 1 s.
@@ -186,22 +194,49 @@ impl Media {
         }
     }
 
-    /// The number of a live stream. Looking it up early draws it into the cache.
+    /// The number of the stream that this flow most probably is; [`Self::offer`] makes sure.
+    #[inline]
+    pub(crate) fn guess(&self, flow: FlowV4) -> Option<u32> {
+        let hash = flow.hash_with(&self.hasher);
+        self.flows.find(hash, |entry| entry.tag == hash as u32).map(|entry| entry.index)
+    }
+
+    /// The number of a live stream.
     #[inline]
     pub(crate) fn find(&self, flow: &Flow) -> Option<u32> {
         let hash = flow.hash_with(&self.hasher);
-        let found = self.flows.find(hash, |&index| self.streams.get(index).is_some_and(|slot| slot.flow == *flow));
-        found.copied()
+        let same = |entry: &Entry| self.streams.get(entry.index).is_some_and(|slot| slot.flow == *flow);
+        self.flows.find(hash, same).map(|entry| entry.index)
     }
 
-    /// Is this still the number of that flow's stream?
+    /// Draws a stream's state into the cache; the value means nothing.
     #[inline]
-    pub(crate) fn is(&self, index: u32, flow: &Flow) -> bool {
-        self.streams.get(index).is_some_and(|slot| slot.flow == *flow)
+    pub(crate) fn touch(&self, index: u32) -> u64 {
+        self.streams.get(index).map_or(0, |slot| slot.stream.touch())
+    }
+
+    /// Takes a packet if it belongs to the stream that was guessed.
+    #[inline]
+    pub(crate) fn offer(&mut self, known: &Known<'_>, frame: &Frame<'_>, sink: &mut impl Sink) -> bool {
+        let Some(slot) = self.streams.get_mut(known.guess) else { return false };
+        if slot.flow != Flow::V4(known.flow) {
+            return false;
+        }
+        let Some(packet) = Packet::read(frame.stamp, known.payload, known.cut, known.ip_id, frame.interface) else {
+            return false;
+        };
+        let formats = Lookup { targets: &self.targets, flow: &slot.flow, by_source: slot.by_source };
+        slot.stream.push(&packet, &formats, &mut self.closed);
+        if slot.hop.candidate != NONE {
+            self.look_for_earlier_hop(known.guess, &packet);
+        }
+        if !self.closed.is_empty() {
+            self.tell_windows(known.guess, sink);
+        }
+        true
     }
 
     /// One packet of a live stream.
-    #[inline]
     pub(crate) fn push(&mut self, index: u32, packet: &Packet<'_>, sink: &mut impl Sink) {
         let Some(slot) = self.streams.get_mut(index) else { return };
         let formats = Lookup { targets: &self.targets, flow: &slot.flow, by_source: slot.by_source };
@@ -256,7 +291,6 @@ impl Media {
             stream,
             flow,
             serial: self.serial,
-            same_ssrc,
             call,
             direction,
             origin,
@@ -270,8 +304,8 @@ impl Media {
             worst_window: f32::INFINITY,
         });
         let Self { streams, hasher, .. } = self;
-        self.flows.insert_unique(hash, index, |&other| {
-            streams.get(other).map_or(0, |slot| slot.flow.hash_with(hasher))
+        self.flows.insert_unique(hash, Entry { tag: hash as u32, index }, |entry| {
+            streams.get(entry.index).map_or(0, |slot| slot.flow.hash_with(hasher))
         });
         self.by_ssrc.insert(ssrc, index);
         match call {
@@ -295,7 +329,7 @@ impl Media {
                 && old.flow.source() == source
                 && old.flow.destination() == destination
             {
-                old.ending = Some(Ending::Succeeded(first));
+                old.ending = Some(Box::new(Ending::Succeeded(first)));
             }
         }
         media.streams.push(index);
@@ -381,10 +415,6 @@ impl Media {
     /// Works off what time brings: streams and calls that are over, directions that are silent. Once every
     /// tick; the calls whose media are closed are pushed to `done`.
     pub(crate) fn sweep(&mut self, now: Stamp, done: &mut Vec<CallKey>, sink: &mut impl Sink) {
-        if now >= self.next_sweep {
-            self.next_sweep = now.plus_seconds(1);
-            self.sweep_streams(now, sink);
-        }
         while let Some(&(due, call)) = self.closing.front() {
             if due > now {
                 break;
@@ -411,7 +441,12 @@ impl Media {
         }
     }
 
-    fn sweep_streams(&mut self, now: Stamp, sink: &mut impl Sink) {
+    /// Looks at every stream, once a second; true when it was time to.
+    pub(crate) fn look_around(&mut self, now: Stamp, sink: &mut impl Sink) -> bool {
+        if now < self.next_sweep {
+            return false;
+        }
+        self.next_sweep = now.plus_seconds(1);
         let mut over = Vec::new();
         for (index, slot) in self.streams.iter() {
             let silent = now.nanos_since(slot.stream.last());
@@ -435,6 +470,7 @@ impl Media {
                 media.hearing.judge(now, answered, &self.visibility);
             }
         }
+        true
     }
 
     /// Calls with media, and when it was last heard.
@@ -563,7 +599,7 @@ impl Media {
         self.tell_windows(index, sink);
         let Some(slot) = self.streams.remove(index) else { return };
         let hash = slot.flow.hash_with(&self.hasher);
-        if let Ok(entry) = self.flows.find_entry(hash, |&other| other == index) {
+        if let Ok(entry) = self.flows.find_entry(hash, |entry| entry.index == index) {
             entry.remove();
         }
         let ssrc = slot.flow.ssrc();

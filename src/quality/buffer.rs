@@ -72,14 +72,16 @@ impl Buffers {
         if arrival_ns >= self.bucket_end_ns {
             self.roll(arrival_ns, transit_ms);
         } else {
-            self.current_min_ms = self.current_min_ms.min(transit_ms);
+            self.current_min_ms = lower(self.current_min_ms, transit_ms);
         }
-        let x_ms = transit_ms - self.current_min_ms.min(self.previous_min_ms);
+        let x_ms = transit_ms - lower(self.current_min_ms, self.previous_min_ms);
 
         if arrival_ns >= self.window_end_ns {
             self.shrink(arrival_ns);
         }
-        self.peak_ms = self.peak_ms.max(x_ms);
+        if x_ms > self.peak_ms {
+            self.peak_ms = x_ms;
+        }
         let (late50, late200, late_adaptive) = (x_ms > FIXED50_MS, x_ms > FIXED200_MS, x_ms > self.depth_ms);
         if late_adaptive {
             self.late_adaptive = self.late_adaptive.saturating_add(1);
@@ -168,6 +170,12 @@ const FIXED50_MS: f64 = 50.0;
 const FIXED200_MS: f64 = 200.0;
 const DEPTH_MIN_MS: f32 = 20.0;
 const DEPTH_MAX_MS: f64 = 200.0;
+/// The lower of two numbers that are both numbers, in one instruction.
+#[inline]
+fn lower(a: f64, b: f64) -> f64 {
+    if b < a { b } else { a }
+}
+
 const DEPTH_START_MS: f64 = 40.0;
 const MARGIN_MS: f64 = 10.0;
 const STEP_MS: f64 = 10.0;

@@ -45,7 +45,9 @@ impl Jitter {
             let difference = (arrival.nanos_since(self.arrival) as f64 * 1e-9 - sent).abs();
             if difference < DISCONTINUITY_SECONDS {
                 self.last += (difference - self.last) / 16.0;
-                self.max = self.max.max(self.last);
+                if self.last > self.max {
+                    self.max = self.last;
+                }
                 self.sum += self.last;
                 self.updates += 1;
                 Update::Smoothed

@@ -14,6 +14,7 @@ use crate::quality::silence::{Law, Silence};
 use crate::quality::skew::Skew;
 use crate::quality::variation::Variation;
 use crate::rtp::dtmf::Events;
+use crate::rtp::header::Header;
 use crate::rtp::jitter::{Jitter, Update};
 use crate::rtp::payload::{Class, Codec, Format};
 use crate::rtp::probation::{self, Seen};
@@ -43,6 +44,30 @@ pub struct Packet<'a> {
 }
 
 impl<'a> Packet<'a> {
+    /// Reads a datagram of which `cut` bytes at the end were not captured; `None` when it is no RTP.
+    #[inline]
+    pub fn read(stamp: Stamp, datagram: &'a [u8], cut: u32, ip_id: u16, interface: u32) -> Option<Self> {
+        let (fixed, rest) = datagram.split_first_chunk::<12>()?;
+        let length = datagram.len() as u32 + cut;
+        let (payload, payload_len) = if fixed[0] == PLAIN {
+            (rest, length - 12)
+        } else {
+            let header = Header::read(datagram, cut)?;
+            (header.payload(datagram), header.payload_len)
+        };
+        Some(Self {
+            stamp,
+            seq: u16::from_be_bytes([fixed[2], fixed[3]]),
+            ticks: u32::from_be_bytes([fixed[4], fixed[5], fixed[6], fixed[7]]),
+            payload_type: fixed[1] & 0x7f,
+            payload,
+            payload_len,
+            length,
+            ip_id,
+            interface,
+        })
+    }
+
     /// A packet that waited on probation.
     pub fn of(seen: &'a Seen) -> Self {
         let kept = (seen.payload_len as usize).min(seen.head.len());
@@ -155,8 +180,8 @@ pub struct Stream {
     sequence: Sequence,
     jitter: Jitter,
     buffers: Buffers,
-    skew: Skew,
     window: Window,
+    skew: Skew,
     recent: [Recent; 4],
     variation: Variation,
     wire: Runs,
@@ -551,7 +576,7 @@ impl Stream {
         }
         // A capture whose time stamps step back stays at its start.
         let since_first = stamp.nanos_since(self.first).max(0) as u64;
-        let transit_ms = since_first as f64 * 1e-6 - self.media_ticks as f64 * (self.seconds_per_tick * 1e3);
+        let transit_ms = since_first as i64 as f64 * 1e-6 - self.media_ticks as f64 * (self.seconds_per_tick * 1e3);
         let verdict = self.buffers.push(since_first, transit_ms);
         self.variation.record(verdict.x_ms);
         self.skew.record(since_first, transit_ms);
@@ -867,8 +892,9 @@ impl Recent {
             }
             None => packet.payload.iter().fold((0, 0), |(head, _), &byte| (head << 8 | u64::from(byte), 0)),
         };
-        let mixed = (head ^ u64::from(packet.ticks) ^ u64::from(packet.seq) << 32).wrapping_mul(MIX)
-            ^ (tail ^ u64::from(packet.payload_len)).wrapping_mul(MIX.rotate_left(17));
+        // Not hashed for spread: it is only compared with packets of the same number.
+        let numbers = u64::from(packet.ticks) << 32 | u64::from(packet.seq) << 16 | u64::from(packet.payload_len);
+        let mixed = head ^ tail.rotate_left(23) ^ numbers;
         Self {
             content: (mixed ^ (mixed >> 32)) as u32,
             nanos: packet.stamp.0 as u32,
@@ -879,6 +905,8 @@ impl Recent {
 }
 
 const NONE: u32 = u32::MAX;
+/// Version 2, and neither padding, extension nor contributing sources.
+const PLAIN: u8 = 0x80;
 /// Payload types remembered for one stream beside the one in use.
 const MAX_OTHERS: usize = 7;
 /// MEAS 1.14.
@@ -897,8 +925,6 @@ const HOP_NANOS: i64 = 500_000_000;
 /// Packets between two tries at inferring a clock rate, and how many are kept for it (MEAS 6.7.4).
 const UNCLOCKED_MIN: usize = 20;
 const UNCLOCKED_MAX: usize = 64;
-/// An odd constant with well-spread bits (2^64 / golden ratio).
-const MIX: u64 = 0x9e37_79b9_7f4a_7c15;
 
 #[cfg(test)]
 mod tests {

@@ -261,7 +261,7 @@ impl Parties {
 }
 
 const SIP_PORT: u16 = 5060;
-/// Code points of RFC 4594: EF and CS3... of media and signalling.
+/// Code points as RFC 4594 recommends them: EF for media, CS3 for signalling.
 const EXPEDITED: u8 = 46;
 const SIGNALLING: u8 = 24;
 /// The last report leaves when the last packet has arrived, before the BYE of the call.

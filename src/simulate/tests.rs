@@ -256,6 +256,26 @@ fn the_last_reports_tell_what_was_lost() {
 }
 
 #[test]
+fn the_round_trip_of_the_reports_is_the_true_one() {
+    let (capture, truth) = written(&Plan { calls: 3, duration: 17.0, ..Plan::default() });
+    let mut sent = BTreeMap::new();
+    let mut halves = BTreeMap::new();
+    for (at, .., payload) in datagrams(&capture).into_iter().filter(|d| d.1 != 5060 && d.1 % 2 == 1) {
+        let word = |at: usize| u32::from_be_bytes(payload[at..at + 4].try_into().unwrap());
+        sent.insert((word(4), word(8) << 16 | word(12) >> 16), at);
+        // MEAS 2.4: from the sender report at the tap to the answer at the tap, less what the answer waited.
+        if let Some(asked) = sent.get(&(word(28), word(44))) {
+            let half = at.seconds_since(*asked) - f64::from(word(48)) / 65_536.0;
+            halves.insert(format!("0x{:08x}", word(4)), half);
+        }
+    }
+    for call in &truth.calls {
+        let told: f64 = call.streams.iter().map(|ssrc| halves[ssrc]).sum();
+        assert!((told - call.rtt.unwrap()).abs() < 1e-4, "{told} {:?}", call.rtt);
+    }
+}
+
+#[test]
 fn wire_duplicates_differ_in_their_ip_identification() {
     let (capture, truth) = written(&impaired());
     let mut seen = BTreeMap::new();

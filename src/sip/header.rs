@@ -34,13 +34,12 @@ impl<'a> Iterator for Params<'a> {
         let separator = self.separator;
         let start = self.rest.iter().position(|&b| !is_lws(b) && b != separator)?;
         let rest = &self.rest[start..];
-        let (name, rest) = split_where(rest, |b| b == b'=' || b == separator || is_lws(b));
-        let rest = trim_start(rest);
+        let (name, rest) = split_where(rest, |b| b == b'=' || b == separator);
         let Some((b'=', rest)) = rest.split_first() else {
             self.rest = rest;
-            return Some((name, b""));
+            return Some((trim(name), b""));
         };
-        let rest = trim_start(rest);
+        let (name, rest) = (trim(name), trim_start(rest));
         if let Some((b'"', inner)) = rest.split_first() {
             let (value, rest) = inner.split_at(quoted_len(inner).unwrap_or(inner.len()));
             // What follows a quoted string up to the next separator means nothing.
@@ -72,10 +71,10 @@ impl<'a> Iterator for List<'a> {
     #[inline]
     fn next(&mut self) -> Option<&'a [u8]> {
         let value = self.rest.take()?;
-        if memchr(b',', value).is_none() {
-            return Some(trim(value));
-        }
-        let end = list_element_len(value);
+        let end = match memchr(b',', value) {
+            None => value.len(),
+            Some(_) => list_element_len(value),
+        };
         self.rest = value.get(end + 1..);
         Some(trim(&value[..end]))
     }
@@ -230,12 +229,21 @@ pub(super) fn long_form(name: &[u8]) -> &[u8] {
 /// Digits only, below 2^32.
 #[inline]
 pub(super) fn decimal(digits: &[u8]) -> Option<u32> {
-    if digits.is_empty() {
-        return None;
+    // Nine digits fit without a check; the rest, leading zeros or an overflow, is rare.
+    let (first, rest) = digits.split_at_checked(9).unwrap_or((digits, b""));
+    let mut sum = 0;
+    for &digit in first {
+        let digit = digit.wrapping_sub(b'0');
+        if digit > 9 {
+            return None;
+        }
+        sum = sum * 10 + u32::from(digit);
     }
-    digits.iter().try_fold(0_u32, |sum, &b| {
-        b.is_ascii_digit().then(|| sum.checked_mul(10)?.checked_add(u32::from(b - b'0'))).flatten()
-    })
+    for &digit in rest {
+        let digit = digit.is_ascii_digit().then(|| digit - b'0')?;
+        sum = sum.checked_mul(10)?.checked_add(u32::from(digit))?;
+    }
+    (!digits.is_empty()).then_some(sum)
 }
 
 /// Length of a quoted string whose opening quote is already behind; `None` when it never closes.

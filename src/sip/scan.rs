@@ -17,8 +17,8 @@ use super::{Address, Defect, Defects, Message, Method, StartLine};
 #[must_use]
 pub fn scan(bytes: &[u8]) -> Option<Message<'_>> {
     let (start, rest, eol, defects) = find_start(bytes)?;
-    let mut scanner =
-        Scanner { message: empty(start, rest, defects), seen: 0, contact_without_expires: false };
+    let mut message = empty(start, rest, defects);
+    let mut scanner = Scanner { message: &mut message, seen: 0, contact_without_expires: false };
     let mut lines = Lines { rest, eol };
     let end = loop {
         match lines.next() {
@@ -30,14 +30,14 @@ pub fn scan(bytes: &[u8]) -> Option<Message<'_>> {
             Err(end) => break end,
         }
     };
-    let message = &mut scanner.message;
-    message.headers = &rest[..rest.len() - lines.rest.len()];
+    scanner.message.headers = &rest[..rest.len() - lines.rest.len()];
     if end == End::Blank {
-        message.body = lines.rest;
+        scanner.message.body = lines.rest;
     } else {
-        message.defects.insert(Defect::Truncated);
+        scanner.message.defects.insert(Defect::Truncated);
     }
-    Some(scanner.finish())
+    scanner.finish();
+    Some(message)
 }
 
 /// Whether `bytes` begin with a SIP start line, line ends and spaces before it aside. Cheap enough for every
@@ -98,25 +98,31 @@ impl<'a> Lines<'a> {
 /// Name and value of a header line, both trimmed; `None` without colon or name.
 #[inline]
 pub(super) fn split_header(line: &[u8]) -> Option<(&[u8], &[u8])> {
-    let colon = find_colon(line)?;
+    let colon = memchr(b':', line)?;
     let name = trim(&line[..colon]);
     (!name.is_empty()).then(|| (name, trim(&line[colon + 1..])))
 }
 
-/// Position of the first colon. Nearly every name fits into 16 bytes, which are looked at in one step, without a
-/// loop to mispredict.
+/// Position of the colon of a header line, and which header it is, if one of those wanted here. Nearly every name is
+/// shorter than 16 bytes: they are looked at in one step, without a loop to mispredict.
 #[inline]
-fn find_colon(line: &[u8]) -> Option<usize> {
-    const ONES: u128 = u128::MAX / 0xff;
+fn split_name(line: &[u8]) -> Option<(usize, Option<Field>)> {
     if let Some(start) = line.first_chunk::<16>() {
-        let differ = u128::from_le_bytes(*start) ^ (ONES * 0x3a);
-        // The lowest bit set marks the first byte that is zero in `differ`.
+        let bytes = u128::from_le_bytes(*start);
+        let differ = bytes ^ (ONES * 0x3a);
+        // The lowest bit set is the high bit of the first byte that is zero in `differ`.
         let zero = differ.wrapping_sub(ONES) & !differ & (ONES * 0x80);
         if zero != 0 {
-            return Some(zero.trailing_zeros() as usize / 8);
+            let colon = zero.trailing_zeros() as usize / 8;
+            let before = ((zero & zero.wrapping_neg()) >> 7) - 1;
+            if colon > 0 && !is_lws(start[colon - 1]) {
+                return Some((colon, Field::of((bytes | (ONES * 0x20)) & before)));
+            }
         }
     }
-    memchr(b':', line)
+    let colon = memchr(b':', line)?;
+    let name = trim(&line[..colon]);
+    (!name.is_empty()).then(|| (colon, Field::named(name)))
 }
 
 /// The headers that fill a field of [`Message`].
@@ -147,46 +153,46 @@ enum Field {
 }
 
 impl Field {
+    /// By the folded name.
     #[inline]
-    fn of(name: &[u8]) -> Option<Self> {
-        match (name.first()? | 0x20, name.len()) {
-            (b'v', 1) => Some(Self::Via),
-            (b'f', 1) => Some(Self::From),
-            (b't', 1) => Some(Self::To),
-            (b'i', 1) => Some(Self::CallId),
-            (b'm', 1) => Some(Self::Contact),
-            (b'l', 1) => Some(Self::ContentLength),
-            (b'c', 1) => Some(Self::ContentType),
-            (b'x', 1) => Some(Self::SessionExpires),
-            (b'r', 1) => Some(Self::ReferTo),
-            (b'b', 1) => Some(Self::ReferredBy),
-            (b'o', 1) => Some(Self::Event),
-            (b'v', 3) => is(name, b"via", Self::Via),
-            (b'f', 4) => is(name, b"from", Self::From),
-            (b't', 2) => is(name, b"to", Self::To),
-            (b'c', 7) => is(name, b"call-id", Self::CallId).or(is(name, b"contact", Self::Contact)),
-            (b'c', 4) => is(name, b"cseq", Self::CSeq),
-            (b'c', 12) => is(name, b"content-type", Self::ContentType),
-            (b'c', 14) => is(name, b"content-length", Self::ContentLength),
-            (b'e', 7) => is(name, b"expires", Self::Expires),
-            (b'e', 5) => is(name, b"event", Self::Event),
-            (b's', 15) => is(name, b"session-expires", Self::SessionExpires),
-            (b's', 10) => is(name, b"session-id", Self::SessionId),
-            (b's', 6) => is(name, b"server", Self::UserAgent),
-            (b'u', 10) => is(name, b"user-agent", Self::UserAgent),
-            (b'r', 4) => is(name, b"rseq", Self::RSeq),
-            (b'r', 8) => is(name, b"refer-to", Self::ReferTo).or(is(name, b"replaces", Self::Replaces)),
-            (b'r', 11) => is(name, b"referred-by", Self::ReferredBy),
-            (b'w', 16) => is(name, b"www-authenticate", Self::Challenge),
-            (b'p', 18) => is(name, b"proxy-authenticate", Self::Challenge),
-            (b'a', 13) => is(name, b"authorization", Self::Credentials),
-            (b'p', 19) => is(name, b"proxy-authorization", Self::Credentials),
-            (b'p', 17) => is(name, b"p-charging-vector", Self::ChargingVector),
-            (b't', 11) => is(name, b"traceparent", Self::Traceparent),
-            (b'x', 13) => is(name, b"x-traceparent", Self::Traceparent),
-            (b't', 10) => is(name, b"tracestate", Self::Tracestate),
-            _ => None,
+    fn of(name: u128) -> Option<Self> {
+        Some(match name {
+            name::V | name::VIA => Self::Via,
+            name::F | name::FROM => Self::From,
+            name::T | name::TO => Self::To,
+            name::I | name::CALL_ID => Self::CallId,
+            name::CSEQ => Self::CSeq,
+            name::M | name::CONTACT => Self::Contact,
+            name::C | name::CONTENT_TYPE => Self::ContentType,
+            name::L | name::CONTENT_LENGTH => Self::ContentLength,
+            name::EXPIRES => Self::Expires,
+            name::X | name::SESSION_EXPIRES => Self::SessionExpires,
+            name::RSEQ => Self::RSeq,
+            name::WWW_AUTHENTICATE => Self::Challenge,
+            name::AUTHORIZATION => Self::Credentials,
+            name::R | name::REFER_TO => Self::ReferTo,
+            name::B | name::REFERRED_BY => Self::ReferredBy,
+            name::REPLACES => Self::Replaces,
+            name::SESSION_ID => Self::SessionId,
+            name::O | name::EVENT => Self::Event,
+            name::TRACEPARENT | name::X_TRACEPARENT => Self::Traceparent,
+            name::TRACESTATE => Self::Tracestate,
+            name::USER_AGENT | name::SERVER => Self::UserAgent,
+            _ => return None,
+        })
+    }
+
+    /// By the name as written, of any length.
+    fn named(name: &[u8]) -> Option<Self> {
+        const LONG: [(&[u8], Field); 3] = [
+            (b"proxy-authenticate", Field::Challenge),
+            (b"proxy-authorization", Field::Credentials),
+            (b"p-charging-vector", Field::ChargingVector),
+        ];
+        if name.len() <= 16 {
+            return Self::of(folded(name));
         }
+        LONG.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|&(_, field)| field)
     }
 
     /// Headers of which a message may carry several.
@@ -195,47 +201,93 @@ impl Field {
     }
 }
 
-/// `field` if `name` is `full` in any case. The length is a constant of the call, which makes this a handful of word
-/// operations. (0x20 also makes a hyphen of a CR, which no header name contains.)
-#[inline]
-fn is<const N: usize>(name: &[u8], full: &[u8; N], field: Field) -> Option<Field> {
-    let name = name.first_chunk::<N>()?;
-    let differ = name.iter().zip(full).fold(0, |differ, (a, b)| differ | ((a | 0x20) ^ b));
-    (differ == 0).then_some(field)
+/// A name of up to 16 bytes as one number, letters in lower case: names are compared in one step. (0x20 also makes
+/// a hyphen of a CR, which no header name contains.)
+const fn folded(name: &[u8]) -> u128 {
+    let mut padded = [0; 16];
+    let mut at = 0;
+    while at < name.len() && at < padded.len() {
+        padded[at] = name[at] | 0x20;
+        at += 1;
+    }
+    u128::from_le_bytes(padded)
 }
 
-struct Scanner<'a> {
-    message: Message<'a>,
+/// Folded header names, the compact forms (RFC 3261 7.3.3) by their letter.
+mod name {
+    use super::folded;
+
+    pub(super) const V: u128 = folded(b"v");
+    pub(super) const VIA: u128 = folded(b"via");
+    pub(super) const F: u128 = folded(b"f");
+    pub(super) const FROM: u128 = folded(b"from");
+    pub(super) const T: u128 = folded(b"t");
+    pub(super) const TO: u128 = folded(b"to");
+    pub(super) const I: u128 = folded(b"i");
+    pub(super) const CALL_ID: u128 = folded(b"call-id");
+    pub(super) const CSEQ: u128 = folded(b"cseq");
+    pub(super) const M: u128 = folded(b"m");
+    pub(super) const CONTACT: u128 = folded(b"contact");
+    pub(super) const C: u128 = folded(b"c");
+    pub(super) const CONTENT_TYPE: u128 = folded(b"content-type");
+    pub(super) const L: u128 = folded(b"l");
+    pub(super) const CONTENT_LENGTH: u128 = folded(b"content-length");
+    pub(super) const EXPIRES: u128 = folded(b"expires");
+    pub(super) const X: u128 = folded(b"x");
+    pub(super) const SESSION_EXPIRES: u128 = folded(b"session-expires");
+    pub(super) const RSEQ: u128 = folded(b"rseq");
+    pub(super) const WWW_AUTHENTICATE: u128 = folded(b"www-authenticate");
+    pub(super) const AUTHORIZATION: u128 = folded(b"authorization");
+    pub(super) const R: u128 = folded(b"r");
+    pub(super) const REFER_TO: u128 = folded(b"refer-to");
+    pub(super) const B: u128 = folded(b"b");
+    pub(super) const REFERRED_BY: u128 = folded(b"referred-by");
+    pub(super) const REPLACES: u128 = folded(b"replaces");
+    pub(super) const SESSION_ID: u128 = folded(b"session-id");
+    pub(super) const O: u128 = folded(b"o");
+    pub(super) const EVENT: u128 = folded(b"event");
+    pub(super) const TRACEPARENT: u128 = folded(b"traceparent");
+    pub(super) const X_TRACEPARENT: u128 = folded(b"x-traceparent");
+    pub(super) const TRACESTATE: u128 = folded(b"tracestate");
+    pub(super) const USER_AGENT: u128 = folded(b"user-agent");
+    pub(super) const SERVER: u128 = folded(b"server");
+}
+
+/// 0x01 in every byte.
+const ONES: u128 = u128::MAX / 0xff;
+
+struct Scanner<'m, 'a> {
+    message: &'m mut Message<'a>,
     /// Bit set of the [`Field`]s seen.
     seen: u32,
     contact_without_expires: bool,
 }
 
-impl<'a> Scanner<'a> {
+impl<'a> Scanner<'_, 'a> {
     /// Takes one header line; false when it is an empty line with stray CRs, which ends the block too.
     #[inline]
     fn line(&mut self, line: &'a [u8]) -> bool {
-        let Some((name, value)) = split_header(line) else {
+        let Some((colon, field)) = split_name(line) else {
             if line.first() == Some(&b'\r') && trim(line).is_empty() {
                 return false;
             }
             self.message.defects.insert(Defect::HeaderLine);
             return true;
         };
-        let Some(field) = Field::of(name) else { return true };
+        let Some(field) = field else { return true };
         let bit = 1 << field as u32;
         if self.seen & bit != 0 && !field.repeats() {
             self.message.defects.insert(Defect::Duplicate);
             return true;
         }
         self.seen |= bit;
-        self.field(field, value);
+        self.field(field, trim(&line[colon + 1..]));
         true
     }
 
     #[inline]
     fn field(&mut self, field: Field, value: &'a [u8]) {
-        let message = &mut self.message;
+        let message = &mut *self.message;
         match field {
             Field::CallId => message.call_id = value,
             Field::CSeq => {
@@ -324,8 +376,8 @@ impl<'a> Scanner<'a> {
     }
 
     #[inline]
-    fn finish(self) -> Message<'a> {
-        let mut message = self.message;
+    fn finish(self) {
+        let message = self.message;
         let defects = &mut message.defects;
         for (missing, defect) in [
             (message.call_id.is_empty(), Defect::MissingCallId),
@@ -358,7 +410,6 @@ impl<'a> Scanner<'a> {
         if self.contact_without_expires {
             message.contact_expires_max = None;
         }
-        message
     }
 }
 

@@ -88,7 +88,7 @@ pub(super) fn request(at: f64, hop: &str, method: &'static str, cseq: u32, branc
 
 /// An initial INVITE of the caller.
 pub(super) fn invite(at: f64, cseq: u32, branch: &str) -> Sip {
-    request(at, "U>P", "INVITE", cseq, branch).to_tag("")
+    request(at, "U>P", "INVITE", cseq, branch).answered_by("")
 }
 
 /// A response to the caller.
@@ -102,7 +102,7 @@ pub(super) fn answered_call() -> Vec<Sip> {
 }
 
 impl Sip {
-    pub(super) fn to_tag(self, tag: &str) -> Self {
+    pub(super) fn answered_by(self, tag: &str) -> Self {
         Self { to_tag: tag.into(), ..self }
     }
 

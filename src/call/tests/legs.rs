@@ -123,6 +123,8 @@ fn a_bye_past_the_proxy_ends_the_call() {
 
 const UUID: &str = "ab30317f1a784dc48ff824d0d3715d86;remote=00000000000000000000000000000000";
 
+type Mark<'a> = &'a dyn Fn(&mut Sip);
+
 /// The second leg of the B2BUA at P, half a second behind the first.
 fn second_leg() -> Vec<Sip> {
     let leg = |sip: Sip| sip.call_id("c2").with(|sip| sip.from_tag = "x".into());
@@ -152,7 +154,7 @@ fn what_correlates_the_legs_of_a_b2bua_makes_one_record() {
             sip.headers = "X-CID: c1\r\n".into();
         }
     };
-    let marks: [(&dyn Fn(&mut Sip), Settings); 5] = [
+    let marks: [(Mark<'_>, Settings); 5] = [
         (&|sip| sip.session_id = UUID.into(), Settings::default()),
         (&|sip| sip.icid = "icid-4711".into(), Settings::default()),
         (

@@ -53,7 +53,7 @@ fn a_flood_of_registrations_stays_within_the_limit() {
     for number in 0..5000_u32 {
         let at = f64::from(number) / 1000.0;
         let name = format!("flood-{number}");
-        let register = request(at, "U>P", "REGISTER", 1, "r1").to_tag("").call_id(&name).with(|sip| {
+        let register = request(at, "U>P", "REGISTER", 1, "r1").answered_by("").call_id(&name).with(|sip| {
             sip.to_uri = format!("sip:{name}@example.com");
             sip.contact = "sip:here".into();
             sip.expires = Some(3600);
@@ -88,8 +88,8 @@ fn one_hostile_call_stays_small() {
     for number in 0..2000_u32 {
         let at = f64::from(number) / 1000.0;
         let tag = format!("z{number}");
-        world.feed(&response(at, 180, "INVITE", 1, "b1").to_tag(&tag));
-        world.feed(&response(at, 200, "INVITE", 1, "b1").to_tag(&tag));
+        world.feed(&response(at, 180, "INVITE", 1, "b1").answered_by(&tag));
+        world.feed(&response(at, 200, "INVITE", 1, "b1").answered_by(&tag));
         world.feed(&invite(at, 1, &tag).hop_port(number as u16));
     }
     assert!(world.calls.bytes() < 100_000, "{}", world.calls.bytes());

@@ -135,7 +135,7 @@ fn cancel_gives_cancelled_and_no_failed_request_delay() {
     let world = World::run(
         &[
             invite(0.0, 1, "b1"),
-            request(3.0, "U>P", "CANCEL", 1, "b1").to_tag(""),
+            request(3.0, "U>P", "CANCEL", 1, "b1").answered_by(""),
             response(3.1, 200, "CANCEL", 1, "b1"),
             response(3.2, 487, "INVITE", 1, "b1"),
         ],
@@ -151,7 +151,7 @@ fn an_answer_may_overtake_a_cancel() {
     let world = World::run(
         &[
             invite(0.0, 1, "b1"),
-            request(3.0, "U>P", "CANCEL", 1, "b1").to_tag(""),
+            request(3.0, "U>P", "CANCEL", 1, "b1").answered_by(""),
             response(3.01, 200, "INVITE", 1, "b1"),
             response(3.02, 200, "CANCEL", 1, "b1"),
         ],
@@ -177,7 +177,8 @@ fn ringing_without_end_is_no_final_after_240_s() {
 
 #[test]
 fn trying_alone_stops_the_timer_of_32_s() {
-    let world = World::run(&[invite(0.0, 1, "b1"), response(0.1, 100, "INVITE", 1, "b1").to_tag("")], 100.0);
+    let world =
+        World::run(&[invite(0.0, 1, "b1"), response(0.1, 100, "INVITE", 1, "b1").answered_by("")], 100.0);
     assert_eq!((only(&world).result, only(&world).state), (None, CallState::Trying));
 }
 
@@ -349,13 +350,13 @@ fn a_call_without_media_is_idle_after_4_h_and_any_call_too_old_after_24_h() {
 fn several_dialogs_end_with_the_last_one() {
     let forked = vec![
         invite(0.0, 1, "b1"),
-        response(1.0, 180, "INVITE", 1, "b1").to_tag("z1"),
-        response(1.1, 180, "INVITE", 1, "b1").to_tag("z2"),
-        response(2.0, 200, "INVITE", 1, "b1").to_tag("z1"),
-        response(2.1, 200, "INVITE", 1, "b1").to_tag("z2"),
+        response(1.0, 180, "INVITE", 1, "b1").answered_by("z1"),
+        response(1.1, 180, "INVITE", 1, "b1").answered_by("z2"),
+        response(2.0, 200, "INVITE", 1, "b1").answered_by("z1"),
+        response(2.1, 200, "INVITE", 1, "b1").answered_by("z2"),
     ];
-    let closed = bye(3.0, 2, "b2").map(|sip| sip.to_tag("z2"));
-    let last = bye(10.0, 3, "b3").map(|sip| sip.to_tag("z1"));
+    let closed = bye(3.0, 2, "b2").map(|sip| sip.answered_by("z2"));
+    let last = bye(10.0, 3, "b3").map(|sip| sip.answered_by("z1"));
     let world = World::run(&after(after(forked, closed), last), 20.0);
     let call = only(&world);
     assert_eq!((call.forked, call.duration, call.end_reason), (true, Some(8.0), Some(EndReason::Bye)));
@@ -382,7 +383,7 @@ fn what_cannot_be_keyed_is_malformed_and_nothing_else() {
     let mut world = World::new();
     let sip = invite(0.0, 1, "b1");
     let spoil: [&dyn Fn(&mut Message<'_>); 3] = [&|m| m.call_id = b"", &|m| m.cseq = None, &|m| {
-        m.cseq.as_mut().unwrap().method = crate::sip::Method::Bye
+        m.cseq.as_mut().unwrap().method = crate::sip::Method::Bye;
     }];
     for spoil in spoil {
         let mut message = sip.message();
@@ -574,7 +575,7 @@ fn a_replaced_dialog_whose_bye_is_lost_ends_when_it_was_replaced() {
 // Registrations.
 
 fn register(at: f64, cseq: u32, branch: &str) -> Sip {
-    request(at, "U>P", "REGISTER", cseq, branch).to_tag("").with(|sip| {
+    request(at, "U>P", "REGISTER", cseq, branch).answered_by("").with(|sip| {
         sip.contact = "sip:bob@192.0.2.1".into();
         sip.expires = Some(600);
     })
