@@ -12,6 +12,7 @@ use sidetone::analyze;
 use sidetone::cli::{self, Cli, Command, Simulate};
 use sidetone::config::{self, Config};
 use sidetone::export::prometheus::{Metrics, catalogue};
+use sidetone::simulate::{self, Plan};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -50,9 +51,28 @@ fn configuration(file: Option<&Path>) -> Result<Config, ExitCode> {
     })
 }
 
-// Border to the simulator: writes args.write and its truth, both as args says.
 fn simulate(args: &Simulate) -> ExitCode {
-    fail(EX_IOERR, &format!("{}: this build has no simulator", args.write.display()))
+    let plan = Plan {
+        calls: args.calls,
+        duration: args.duration,
+        loss: args.loss,
+        burst: args.burst,
+        jitter: args.jitter,
+        reorder: args.reorder,
+        duplicate: args.duplicate,
+        codec: args.codec,
+        seed: args.seed,
+        ptime: Some(args.ptime),
+        rate: args.rate,
+        ..Plan::default()
+    };
+    match simulate::write_files(&plan, &args.write) {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error @ simulate::Error::Plan(_)) => {
+            fail(EX_USAGE, &format!("simulate: {error}; see sidetone simulate --help"))
+        }
+        Err(error @ simulate::Error::Io { .. }) => fail(EX_IOERR, &error.to_string()),
+    }
 }
 
 fn completions(shell: clap_complete::Shell) -> ExitCode {

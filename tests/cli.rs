@@ -31,11 +31,25 @@ fn a_missing_file_is_exit_66_and_is_named() {
 }
 
 #[test]
-fn the_catalogue_is_the_documented_one() {
-    let run = sidetone(&["metrics"]);
-    assert!(run.status.success());
-    let documented = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
-    assert_eq!(said(&run.stdout), std::fs::read_to_string(documented).unwrap());
+fn simulated_calls_can_be_analyzed() {
+    let folder = std::env::temp_dir().join(format!("sidetone-cli-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let capture = folder.join("lossy.pcap");
+    let path = capture.to_str().unwrap();
+    assert!(
+        sidetone(&["simulate", "--calls", "2", "--duration", "2", "--loss", "5", "-w", path])
+            .status
+            .success()
+    );
+    assert!(folder.join("lossy.pcap.truth.json").exists());
+    let run = sidetone(&["analyze", path]);
+    assert!(run.status.success() && said(&run.stdout).contains("answered 2"), "{}", said(&run.stdout));
+    std::fs::remove_dir_all(&folder).unwrap();
+
+    // What only the simulator can tell to be impossible is bad usage too.
+    let run = sidetone(&["simulate", "--ptime", "25", "--codec", "GSM", "-w", path]);
+    assert_eq!(run.status.code(), Some(2), "{}", said(&run.stderr));
+    assert!(said(&run.stderr).contains("ptime 25"));
 }
 
 #[test]

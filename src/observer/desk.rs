@@ -99,7 +99,9 @@ impl Desk {
         }
         let Some(header) = Header::read(packet.payload, packet.cut) else { return };
         let ip_id = packet.ip_id.unwrap_or(0);
-        let Some(rtp) = RtpPacket::read(stamp, packet.payload, packet.cut, ip_id, packet.interface) else { return };
+        let Some(rtp) = RtpPacket::read(stamp, packet.payload, packet.cut, ip_id, packet.interface) else {
+            return;
+        };
         let flow = Flow::new(packet.source, packet.destination, header.fixed.ssrc);
         match self.media.find(&flow) {
             Some(index) => self.media.push(index, &rtp, sink),
@@ -231,10 +233,12 @@ impl Talk {
     fn mirrored(&mut self, stamp: Stamp, record: &hep::Hep<'_>, media: &mut Media, sink: &mut impl Sink) {
         let (source, destination) = (record.source, record.destination);
         // The proxy's clock is nearer to the event; one that is wrong must not move our timers.
-        let stamp = record.stamp.filter(|told| told.nanos_since(stamp).abs() < CLOCKS_AGREE_NANOS).unwrap_or(stamp);
+        let stamp =
+            record.stamp.filter(|told| told.nanos_since(stamp).abs() < CLOCKS_AGREE_NANOS).unwrap_or(stamp);
         match record.kind {
             hep::Kind::Sip => {
-                let at = Arrival { stamp, source, destination, transport: hep_transport(record), via: Via::Hep };
+                let at =
+                    Arrival { stamp, source, destination, transport: hep_transport(record), via: Via::Hep };
                 self.sip(&at, record.payload, media, sink);
             }
             hep::Kind::Rtcp => {

@@ -12,8 +12,8 @@ use std::collections::VecDeque;
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashTable};
 
-use super::feedback::Named;
 use super::Known;
+use super::feedback::Named;
 use super::flow::{Flow, FlowV4};
 use super::hearing::{Hearing, Visibility};
 use super::slab::Slab;
@@ -27,9 +27,9 @@ use crate::rtp::payload::{Class, Codec, Format};
 use crate::rtp::probation::{Probation, Seen};
 use crate::rtp::report::Reported;
 use crate::rtp::round_trip::RoundTrips;
+use crate::rtp::stream::{Closed, Formats, IDLE_NANOS, Packet, Stream};
 use crate::rtp::summary::Context;
 use crate::rtp::xr::{Concealment, VoipMetrics};
-use crate::rtp::stream::{Closed, Formats, IDLE_NANOS, Packet, Stream};
 use crate::sip::sdp;
 use crate::wire::{Endpoint, Frame};
 
@@ -222,7 +222,8 @@ impl Media {
         if slot.flow != Flow::V4(known.flow) {
             return false;
         }
-        let Some(packet) = Packet::read(frame.stamp, known.payload, known.cut, known.ip_id, frame.interface) else {
+        let Some(packet) = Packet::read(frame.stamp, known.payload, known.cut, known.ip_id, frame.interface)
+        else {
             return false;
         };
         let formats = Lookup { targets: &self.targets, flow: &slot.flow, by_source: slot.by_source };
@@ -251,7 +252,14 @@ impl Media {
 
     /// A packet of a flow that is not known: a new stream, or a candidate for one.
     #[cold]
-    pub(crate) fn unknown(&mut self, flow: Flow, header: &Header, packet: &Packet<'_>, dscp: u8, sink: &mut impl Sink) {
+    pub(crate) fn unknown(
+        &mut self,
+        flow: Flow,
+        header: &Header,
+        packet: &Packet<'_>,
+        dscp: u8,
+        sink: &mut impl Sink,
+    ) {
         let (source, destination) = (flow.source(), flow.destination());
         let by_source = !self.targets.contains_key(&destination);
         let target = if by_source { self.targets.get(&source) } else { self.targets.get(&destination) };
@@ -263,7 +271,8 @@ impl Media {
             self.open(flow, &run, origin, by_source, sink);
         } else {
             let seen = packet.seen(header.fixed.marker, dscp);
-            if let Some(run) = self.probation.packet(source, destination, header, seen).map(<[Seen]>::to_vec) {
+            if let Some(run) = self.probation.packet(source, destination, header, seen).map(<[Seen]>::to_vec)
+            {
                 self.open(flow, &run, Origin::Heuristic, by_source, sink);
             }
         }
@@ -351,7 +360,8 @@ impl Media {
                 self.counters.targets_refused += 1;
                 continue;
             }
-            let target = Target { call, side, secure: media.secure, formats: media.formats.as_slice().into() };
+            let target =
+                Target { call, side, secure: media.secure, formats: media.formats.as_slice().into() };
             let direction = target.direction(false);
             let known = self.targets.insert(endpoint, target).is_some_and(|old| old.call == call);
             if !known {
@@ -450,7 +460,9 @@ impl Media {
         let mut over = Vec::new();
         for (index, slot) in self.streams.iter() {
             let silent = now.nanos_since(slot.stream.last());
-            if slot.ending.is_some() && silent >= LINGER_NANOS || slot.call.is_none() && silent >= FORGET_NANOS {
+            if slot.ending.is_some() && silent >= LINGER_NANOS
+                || slot.call.is_none() && silent >= FORGET_NANOS
+            {
                 over.push(index);
             } else if let Some(call) = slot.call
                 && let Some(media) = call_media(&mut self.calls, call)
@@ -484,10 +496,12 @@ impl Media {
     /// What the media of a call add to its record; its slot is free afterwards.
     pub(crate) fn take(&mut self, call: CallKey) -> Outcome {
         let slot = self.calls.get_mut(call.index as usize);
-        let Some(media) = slot.and_then(|slot| slot.take_if(|media| media.generation == call.generation)) else {
+        let Some(media) = slot.and_then(|slot| slot.take_if(|media| media.generation == call.generation))
+        else {
             return Outcome::default();
         };
-        let (own, others) = std::mem::take(&mut self.reports).into_iter().partition(|(of, _)| *of == Some(call));
+        let (own, others) =
+            std::mem::take(&mut self.reports).into_iter().partition(|(of, _)| *of == Some(call));
         self.reports = others;
         Outcome {
             streams: media.ids.iter().map(|&serial| stream_id(serial)).collect(),
@@ -523,7 +537,9 @@ impl Media {
         let tail_missing = ended.is_some_and(|ended| {
             ended.nanos_since(last) > LINGER_NANOS
                 && slot.direction.is_some_and(|direction| {
-                    call.is_some_and(|call| call.hearing.other_after(direction, ended.plus_nanos(-LINGER_NANOS)))
+                    call.is_some_and(|call| {
+                        call.hearing.other_after(direction, ended.plus_nanos(-LINGER_NANOS))
+                    })
                 })
         });
         let identity = event::Stream {
@@ -696,7 +712,8 @@ impl CallMedia {
         if let Some(mos) = fact.mos {
             self.worst_mos = Some(self.worst_mos.map_or(mos.lq, |worst| worst.min(mos.lq)));
         }
-        if fact.codec.class() == Class::Audio && self.codec.is_none_or(|(packets, _)| fact.packets > packets) {
+        if fact.codec.class() == Class::Audio && self.codec.is_none_or(|(packets, _)| fact.packets > packets)
+        {
             self.codec = Some((fact.packets, fact.codec));
         }
         self.dead_air = match (self.dead_air, fact.dead_air) {
@@ -748,7 +765,9 @@ fn call_media(calls: &mut Vec<Option<CallMedia>>, call: CallKey) -> Option<&mut 
     if index >= calls.len() {
         calls.resize_with(index + 1, || None);
     }
-    let media = calls.get_mut(index)?.get_or_insert_with(|| CallMedia { generation: call.generation, ..CallMedia::default() });
+    let media = calls
+        .get_mut(index)?
+        .get_or_insert_with(|| CallMedia { generation: call.generation, ..CallMedia::default() });
     (media.generation == call.generation).then_some(media)
 }
 

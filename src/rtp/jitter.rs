@@ -101,8 +101,10 @@ mod tests {
 
     #[test]
     fn agrees_with_the_float_form_of_rfc_3550_a8() {
-        let vector: Value = serde_json::from_str(include_str!("../../fixtures/vectors/jitter_units.json")).unwrap();
-        let columns: Vec<&str> = vector["columns"].as_array().unwrap().iter().map(|c| c.as_str().unwrap()).collect();
+        let vector: Value =
+            serde_json::from_str(include_str!("../../fixtures/vectors/jitter_units.json")).unwrap();
+        let columns: Vec<&str> =
+            vector["columns"].as_array().unwrap().iter().map(|c| c.as_str().unwrap()).collect();
         assert_eq!(columns, ["arrival_rtp_units", "ts", "jitter_int", "jitter_scaled16", "jitter_float"]);
         let mut jitter = Jitter::default();
         for row in vector["rows"].as_array().unwrap() {

@@ -176,7 +176,9 @@ impl Probation {
 
     /// Forgets a candidate that became known otherwise, and returns what it had been seen to send.
     pub fn release(&mut self, source: Endpoint, destination: Endpoint, ssrc: u32) -> Vec<Seen> {
-        let Some(index) = self.candidates.remove(&Key { source, destination, ssrc }) else { return Vec::new() };
+        let Some(index) = self.candidates.remove(&Key { source, destination, ssrc }) else {
+            return Vec::new();
+        };
         self.free.push(index);
         self.slots.get_mut(index as usize).map(|slot| std::mem::take(&mut slot.run)).unwrap_or_default()
     }

@@ -36,10 +36,11 @@ pub enum Place {
 
 /// Sequence state of the open segment.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct Sequence {
-    base: u64,
     max: u64,
     final_below: u64,
+    base: u64,
     seen: [u64; RING],
     late: [u64; RING],
 }
@@ -49,7 +50,8 @@ impl Sequence {
     pub fn open(seq: u16) -> Self {
         // One cycle up, so that a predecessor that arrives late does not underflow (MEAS 1.2).
         let first = 65_536 + u64::from(seq);
-        let mut sequence = Self { base: first, max: first, final_below: first, seen: [0; RING], late: [0; RING] };
+        let mut sequence =
+            Self { base: first, max: first, final_below: first, seen: [0; RING], late: [0; RING] };
         sequence.mark(first);
         sequence
     }
@@ -146,7 +148,13 @@ impl Sequence {
 }
 
 /// Tells the lowest `count` bits of a word as runs of equal outcomes; the first bit stands for number `from`.
-fn tell_runs(mut seen: u64, mut late: u64, mut count: u32, mut from: u64, tell: &mut impl FnMut(Outcome, u32, u64)) {
+fn tell_runs(
+    mut seen: u64,
+    mut late: u64,
+    mut count: u32,
+    mut from: u64,
+    tell: &mut impl FnMut(Outcome, u32, u64),
+) {
     while count > 0 {
         let (outcome, run) = if seen & 1 == 0 {
             (Outcome::Lost, seen.trailing_zeros())

@@ -161,10 +161,10 @@ pub struct Counts<'a> {
 #[repr(C)]
 pub struct Stream {
     last: Stamp,
-    first: Stamp,
     seconds_per_tick: f64,
     /// RTP time since the first packet, unwrapped, in ticks.
     media_ticks: i64,
+    first: Stamp,
     bytes: u64,
     unique: u32,
     /// Sequence number that would confirm a restart; above 65535 = none.
@@ -172,18 +172,19 @@ pub struct Stream {
     /// Most frequent time-stamp step between neighbours and its lead (majority vote).
     step: u32,
     step_votes: u32,
+    used: Use,
     class: Option<Class>,
     secure: bool,
     /// The packet before was the predecessor in sequence of the one to come, and audio.
     previous_in_order: bool,
-    used: Use,
-    sequence: Sequence,
+    window_end: Stamp,
     jitter: Jitter,
-    buffers: Buffers,
-    window: Window,
     skew: Skew,
+    buffers: Buffers,
+    sequence: Sequence,
     recent: [Recent; 4],
     variation: Variation,
+    window: Window,
     wire: Runs,
     effective: Bursts,
     silence: Silence,
@@ -248,7 +249,6 @@ pub struct Use {
 
 #[derive(Debug)]
 struct Window {
-    end: Stamp,
     start: Stamp,
     outcomes: Runs,
     lost: u32,
@@ -284,13 +284,13 @@ impl Stream {
             class: None,
             secure,
             previous_in_order: false,
+            window_end: packet.stamp.plus_seconds(WINDOW_SECONDS),
             used: Use::of(packet.payload_type, 0, formats),
             sequence: Sequence::open(packet.seq),
             jitter: Jitter::starting(packet.stamp, packet.ticks),
             buffers: Buffers::default(),
             skew: Skew::default(),
             window: Window {
-                end: packet.stamp.plus_seconds(WINDOW_SECONDS),
                 start: packet.stamp,
                 outcomes: Runs::default(),
                 lost: 0,
@@ -356,7 +356,9 @@ impl Stream {
     /// Ends the segment (MEAS 1.3): all its losses are final. The next packet opens a new one.
     pub fn close_segment(&mut self, closed: &mut Vec<Closed>) {
         let Self { sequence, wire, effective, window, first, .. } = self;
-        sequence.close(|outcome, count, from| tell(outcome, count, from, wire, effective, window, *first, closed));
+        sequence.close(|outcome, count, from| {
+            tell(outcome, count, from, wire, effective, window, *first, closed)
+        });
     }
 
     /// Opens a new segment after [`Self::close_segment`], when a stream comes back after a long silence.
@@ -375,7 +377,9 @@ impl Stream {
             self.rejected += 1;
         }
         let window = &mut self.window;
-        if window.outcomes.expected() >= u64::from(MIN_WINDOW) && self.last.nanos_since(window.start) >= 1_000_000_000 {
+        if window.outcomes.expected() >= u64::from(MIN_WINDOW)
+            && self.last.nanos_since(window.start) >= 1_000_000_000
+        {
             let (start, jitter) = (window.start, window.mean_jitter(&self.jitter));
             closed.push(window.close(start, jitter));
         }
@@ -512,13 +516,12 @@ impl Stream {
     /// Draws the state that every packet needs into the cache; the value means nothing.
     #[inline]
     pub(crate) fn touch(&self) -> u64 {
-        self.last.0
-            ^ self.sequence.max()
+        self.window_end.0
+            ^ u64::from(self.step)
             ^ self.jitter.reference().0.0
-            ^ u64::from(self.window.closed)
-            ^ u64::from(self.recent[3].content)
-            ^ self.buffers.late50()
-            ^ u64::from(self.effective.runs().expected() as u32)
+            ^ self.buffers.pushed()
+            ^ self.sequence.max()
+            ^ u64::from(self.recent[2].content)
     }
 
     #[inline]
@@ -531,7 +534,7 @@ impl Stream {
             self.change_payload_type(packet.payload_type, formats);
         }
         self.used.packets += 1;
-        if packet.stamp >= self.window.end {
+        if packet.stamp >= self.window_end {
             self.roll_window(packet.stamp, extended);
         }
         match self.class {
@@ -576,7 +579,8 @@ impl Stream {
         }
         // A capture whose time stamps step back stays at its start.
         let since_first = stamp.nanos_since(self.first).max(0) as u64;
-        let transit_ms = since_first as i64 as f64 * 1e-6 - self.media_ticks as f64 * (self.seconds_per_tick * 1e3);
+        let transit_ms =
+            since_first as i64 as f64 * 1e-6 - self.media_ticks as f64 * (self.seconds_per_tick * 1e3);
         let verdict = self.buffers.push(since_first, transit_ms);
         self.variation.record(verdict.x_ms);
         self.skew.record(since_first, transit_ms);
@@ -763,8 +767,8 @@ impl Stream {
     #[cold]
     fn roll_window(&mut self, now: Stamp, extended: u64) {
         let window = &mut self.window;
-        let windows = now.nanos_since(window.end) as u64 / (WINDOW_SECONDS * 1_000_000_000) + 1;
-        window.end = window.end.plus_seconds(windows * WINDOW_SECONDS);
+        let windows = now.nanos_since(self.window_end) as u64 / (WINDOW_SECONDS * 1_000_000_000) + 1;
+        self.window_end = self.window_end.plus_seconds(windows * WINDOW_SECONDS);
         let (free, since) = match window.pending {
             [Border { end: 0, .. }, _] => {
                 (0, window.outcomes.expected() + extended.saturating_sub(self.sequence.final_below()))
@@ -843,7 +847,8 @@ impl Use {
 
     /// Looks its meaning up again, unless SDP gave it; true when it has one now.
     fn learn(&mut self, formats: &impl Formats) -> bool {
-        let Some((format, source)) = formats.format(self.payload_type).filter(|_| self.source != CodecSource::Sdp)
+        let Some((format, source)) =
+            formats.format(self.payload_type).filter(|_| self.source != CodecSource::Sdp)
         else {
             return false;
         };
@@ -893,7 +898,8 @@ impl Recent {
             None => packet.payload.iter().fold((0, 0), |(head, _), &byte| (head << 8 | u64::from(byte), 0)),
         };
         // Not hashed for spread: it is only compared with packets of the same number.
-        let numbers = u64::from(packet.ticks) << 32 | u64::from(packet.seq) << 16 | u64::from(packet.payload_len);
+        let numbers =
+            u64::from(packet.ticks) << 32 | u64::from(packet.seq) << 16 | u64::from(packet.payload_len);
         let mixed = head ^ tail.rotate_left(23) ^ numbers;
         Self {
             content: (mixed ^ (mixed >> 32)) as u32,
@@ -974,7 +980,8 @@ mod tests {
 
     #[test]
     fn streams_of_the_vectors_are_counted_exactly() {
-        let vectors: Value = serde_json::from_str(include_str!("../../fixtures/vectors/rtp_streams.json")).unwrap();
+        let vectors: Value =
+            serde_json::from_str(include_str!("../../fixtures/vectors/rtp_streams.json")).unwrap();
         let vectors = vectors.as_object().unwrap();
         assert_eq!(vectors.len(), 22);
         for (name, vector) in vectors {
@@ -1014,7 +1021,10 @@ mod tests {
                 ("jitter_mean_ms", ms(|jitter| jitter.mean)),
             ] {
                 let expected = expected[key].as_f64().unwrap();
-                assert!((measured - expected).abs() < 1e-6, "{name}: {key} is {measured}, expected {expected}");
+                assert!(
+                    (measured - expected).abs() < 1e-6,
+                    "{name}: {key} is {measured}, expected {expected}"
+                );
             }
         }
     }

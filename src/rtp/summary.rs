@@ -108,7 +108,8 @@ impl Stream {
             }),
             r_factor: listening.map(|score| score.r),
             band: listening.and(impairment.map(|impairment| impairment.band)),
-            estimate: main.format.codec == Codec::Unknown || impairment.is_some_and(|impairment| impairment.estimate),
+            estimate: main.format.codec == Codec::Unknown
+                || impairment.is_some_and(|impairment| impairment.estimate),
             out_of_range: listening.is_some_and(|score| score.out_of_range),
             plc: match context.concealment {
                 None if rating.concealment => "assumed",
@@ -118,7 +119,8 @@ impl Stream {
             delay_source: conversational.and(context.delay.map(|(_, source)| source)),
             dtmf: self.digits(),
             dtx_gaps: counts.dtx_gaps,
-            silence_ratio: (seconds > 0.0 && measured).then(|| (counts.dtx_seconds / seconds).clamp(0.0, 1.0)),
+            silence_ratio: (seconds > 0.0 && measured)
+                .then(|| (counts.dtx_seconds / seconds).clamp(0.0, 1.0)),
             discontinuities: counts.discontinuities,
             rate_changes: counts.rate_changes,
             stalls: counts.stalls,
@@ -130,7 +132,12 @@ impl Stream {
     }
 
     /// One closed window as a fact, when its codec can be rated (MEAS 1.14).
-    pub fn window_fact(&self, closed: &Closed, rating: &Rating, direction: Option<event::Direction>) -> Option<event::Window> {
+    pub fn window_fact(
+        &self,
+        closed: &Closed,
+        rating: &Rating,
+        direction: Option<event::Direction>,
+    ) -> Option<event::Window> {
         let main = self.main_format();
         let impairment = rating.impairments.impairment(&main.format, rating.concealment)?;
         let Score { mos, .. } = score(&closed.outcomes, &impairment, None)?;

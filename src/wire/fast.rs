@@ -210,7 +210,7 @@ mod tests {
     /// Panics where the fast path answers and the decoder does otherwise.
     fn compare(bytes: &[u8]) {
         let Some(fast) = slice(bytes) else { return };
-        if let Some(plain) = plain(bytes) {
+        if let Some(plain) = super::plain(bytes) {
             assert_eq!(plain, fast, "{bytes:02x?}");
         }
         let mut decoder = Decoder::new(&Limits::default());
