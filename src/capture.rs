@@ -12,6 +12,7 @@
 mod fault;
 pub mod file;
 mod foreign;
+mod inflate;
 mod input;
 pub mod pcap;
 pub mod pcapng;

@@ -101,6 +101,10 @@ pub struct Call {
     pub tenant: Option<String>,
     /// Configured route.
     pub route: Option<String>,
+    /// Keys pressed by INFO, in order; those of RFC 4733 stand with their stream.
+    pub dtmf: Vec<String>,
+    /// Who takes part in the call that this one records (SIPREC, RFC 7866): addresses of record.
+    pub participants: Vec<String>,
     /// Codec that carried most audio.
     pub codec: Option<Codec>,
     /// Address pairs on which the tap saw the call.

@@ -37,7 +37,12 @@ pub struct Rating {
 
 impl Default for Rating {
     fn default() -> Self {
-        Self { impairments: Table::default(), concealment: true, assumed_delay_ms: None, endpoint_delay_ms: 0.0 }
+        Self {
+            impairments: Table::default(),
+            concealment: true,
+            assumed_delay_ms: None,
+            endpoint_delay_ms: 0.0,
+        }
     }
 }
 

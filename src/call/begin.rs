@@ -1,12 +1,11 @@
 //! How calls begin: initial INVITEs, their hops, and the legs that belong together (MEAS 5.4, 5.9).
 
 use super::attempt::{Attempt, Phase};
-use super::classify::Classes;
 use super::dialog::{Dialogs, Life};
 use super::hop::{Hops, Noted};
 use super::leg::Correlation;
 use super::round_trip::RoundTrips;
-use super::state::{CALL_ID, Call, Legs, NEVER};
+use super::state::{CALL_ID, Call, Classes, Legs, NEVER};
 use super::text::Text;
 use super::transaction::Seen;
 use super::{CallKey, Calls, Heard, Notice};
@@ -95,6 +94,7 @@ impl Calls {
             end: None,
             links,
             legs: Legs::default(),
+            extras: None,
             told: false,
             armed: NEVER,
         });

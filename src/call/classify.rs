@@ -13,7 +13,7 @@ use std::fmt;
 use std::net::IpAddr;
 use std::str::FromStr;
 
-use super::{Arrival, Settings};
+use super::Arrival;
 use crate::sip::Message;
 use crate::sip::uri::Uri;
 
@@ -67,21 +67,8 @@ pub struct Network {
     prefix: u8,
 }
 
-/// Places of the rules that name tenant and route of a call.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Classes {
-    pub(super) tenant: Option<u16>,
-    pub(super) route: Option<u16>,
-}
-
-impl Classes {
-    /// By its initial INVITE.
-    pub(super) fn of(settings: &Settings, at: &Arrival, m: &Message<'_>) -> Self {
-        Self { tenant: first(&settings.tenants, at, m), route: first(&settings.routes, at, m) }
-    }
-}
-
-fn first(rules: &[Rule], at: &Arrival, m: &Message<'_>) -> Option<u16> {
+/// Place of the first rule that fits an initial INVITE.
+pub(super) fn first(rules: &[Rule], at: &Arrival, m: &Message<'_>) -> Option<u16> {
     if rules.is_empty() {
         return None;
     }

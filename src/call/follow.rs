@@ -63,8 +63,9 @@ impl Calls {
         let call = self.table.get_mut(key)?;
         let from_caller = call.is_from_caller(heard);
         let initial = if heard.is_request() { heard.names.to_tag == 0 } else { from_caller };
-        let first_invite =
-            initial && heard.cseq.method == Method::Invite && heard.cseq.number == call.attempt.cseq;
+        let first_invite = initial
+            && heard.cseq.method == Method::Invite
+            && call.attempt.is_concerned(heard.cseq.number, m.start);
         let hop = if first_invite || heard.cseq.method == Method::Cancel {
             call.hops.of_invite(at, m.via_count)
         } else {

@@ -51,6 +51,8 @@ impl Call {
             transferred: self.transferred,
             tenant: name(&settings.tenants, self.class.tenant),
             route: name(&settings.routes, self.class.route),
+            dtmf: self.extras.as_ref().map(|extras| extras.keys()).unwrap_or_default(),
+            participants: self.extras.as_ref().map(|extras| extras.all_participants()).unwrap_or_default(),
             codec: None,
             hops: self.pairs() + leg_pairs,
             retransmissions: self.retransmissions,

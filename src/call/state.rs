@@ -1,16 +1,17 @@
 //! What is known of one call.
 
 use super::attempt::Attempt;
-use super::classify::Classes;
 use super::dialog::{self, Dialogs, Life};
+use super::extras::Extras;
 use super::gone::Fate;
 use super::hop::Hops;
 use super::leg::Correlation;
 use super::round_trip::RoundTrips;
 use super::text::Text;
-use super::{CallKey, Heard, Side};
+use super::{Arrival, CallKey, Heard, Settings, Side, classify};
 use crate::Stamp;
 use crate::event::{CallResult, EndReason};
+use crate::sip::Message;
 
 /// One attempt and what became of it.
 #[derive(Debug)]
@@ -39,10 +40,18 @@ pub(super) struct Call {
     pub(super) end: Option<End>,
     pub(super) links: Correlation,
     pub(super) legs: Legs,
+    pub(super) extras: Option<Box<Extras>>,
     /// The owner was told that it ended.
     pub(super) told: bool,
     /// Entry in the timers that counts.
     pub(super) armed: Stamp,
+}
+
+/// Places of the rules that name tenant and route.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Classes {
+    pub(super) tenant: Option<u16>,
+    pub(super) route: Option<u16>,
 }
 
 /// How signalling ended.
@@ -137,8 +146,18 @@ impl Call {
         self.text.bytes()
             + self.hops.bytes()
             + self.dialogs.bytes()
+            + self.extras.as_ref().map_or(0, |extras| extras.bytes())
             + self.legs.joined.capacity() * size_of::<CallKey>()
             + self.legs.call_ids.iter().map(|id| id.bytes() + size_of::<Text<1>>()).sum::<usize>()
+    }
+}
+
+impl Classes {
+    pub(super) fn of(settings: &Settings, at: &Arrival, m: &Message<'_>) -> Self {
+        Self {
+            tenant: classify::first(&settings.tenants, at, m),
+            route: classify::first(&settings.routes, at, m),
+        }
     }
 }
 

@@ -217,10 +217,9 @@ mod tests {
         assert_eq!(at(Part::Response(100, 0), 70, Via::Wire), Some(70));
         assert_eq!(at(Part::Response(200, 0), 90, Via::Wire), None);
         let mut again = Transaction::default();
-        for (part, via, waited) in [
-            (Part::Request, Via::Hep, None),
-            (Part::Response(200, 0), Via::Wire, None),
-        ] {
+        for (part, via, waited) in
+            [(Part::Request, Via::Hep, None), (Part::Response(200, 0), Via::Wire, None)]
+        {
             let seen = again.see(part, via);
             assert_eq!(again.waited(part, seen, Stamp(5000), via), waited);
         }

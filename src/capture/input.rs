@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use flate2::bufread::MultiGzDecoder;
+use super::inflate::{Gzip, Zstd};
 
 /// A stream of capture bytes.
 pub(crate) struct Input {
@@ -40,9 +40,9 @@ impl Input {
         }
         let whole: Chain<_, _> = Cursor::new(magic).take(filled as u64).chain(raw);
         Ok(match magic {
-            [0x1f, 0x8b, ..] => Self::compressed(MultiGzDecoder::new(BufReader::with_capacity(CHUNK, whole))),
+            [0x1f, 0x8b, ..] => Self::compressed(Gzip::new(BufReader::with_capacity(CHUNK, whole))),
             [0x28, 0xb5, 0x2f, 0xfd] | [0x50..=0x5f, 0x2a, 0x4d, 0x18] => {
-                Self::compressed(zstd::Decoder::with_buffer(BufReader::with_capacity(CHUNK, whole))?)
+                Self::compressed(Zstd::new(BufReader::with_capacity(CHUNK, whole))?)
             }
             _ => Self { bytes: Box::new(whole), compressed: false },
         })

@@ -1,7 +1,7 @@
 //! Generated files of every kind, whole, cut at every byte, damaged; and real ones where they are at hand.
 
 use std::fs;
-use std::io::{Cursor, Write as _};
+use std::io::{Cursor, Read, Write as _};
 use std::path::{Path, PathBuf};
 
 use proptest::prelude::*;
@@ -247,6 +247,40 @@ fn compressed_files_also_in_several_members_and_cut() {
     damaged[checksum] ^= 0xff;
     let (frames, faults) = read(&damaged);
     assert_eq!((frames, faults[0].kind), (expected, FaultKind::Corrupt));
+}
+
+/// forall damage in compressed bytes: the same is delivered whether all or a byte at a time can be read, and it
+/// is everything in front of the damaged member or frame.
+#[test]
+fn damage_costs_nothing_that_was_packed_before_it() {
+    let whole = pcap(1..20_000);
+    let (head, tail) = whole.split_at(400_000);
+    let expected = read(&whole).0;
+    let before = read(head).0.len();
+    for pack in [gzip, zst] {
+        let (head, tail) = (pack(head), pack(tail));
+        for at in [head.len(), head.len() + 12, head.len() + tail.len() / 3, head.len() + tail.len() * 2 / 3] {
+            let mut damaged = [&head[..], &tail].concat();
+            damaged[at..at + 4].copy_from_slice(&[0xff; 4]);
+            let (frames, faults) = read(&damaged);
+            assert!(frames.len() >= before && frames.len() < expected.len(), "{} of {before}", frames.len());
+            assert_eq!(frames[..before], expected[..before]);
+            assert_eq!(faults[0].kind, FaultKind::Corrupt, "{faults:?}");
+            let dripping = drain(Files::from_reader("test", Dripping(Cursor::new(damaged))));
+            assert_eq!((dripping.0.len(), &dripping.1), (frames.len(), &faults), "at {at}");
+            assert!(dripping.0 == frames, "at {at}");
+        }
+    }
+}
+
+/// Yields a byte at a time.
+struct Dripping(Cursor<Vec<u8>>);
+
+impl Read for Dripping {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        let most = buffer.len().min(1);
+        self.0.read(&mut buffer[..most])
+    }
 }
 
 /// Files in a temporary directory.

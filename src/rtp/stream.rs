@@ -13,7 +13,7 @@ use crate::quality::burst::{Bursts, Runs, Segments};
 use crate::quality::silence::{Law, Silence};
 use crate::quality::skew::Skew;
 use crate::quality::variation::Variation;
-use crate::rtp::dtmf::Events;
+use crate::rtp::dtmf::{self, Events};
 use crate::rtp::header::Header;
 use crate::rtp::jitter::{Jitter, Update};
 use crate::rtp::payload::{Class, Codec, Format};
@@ -285,7 +285,7 @@ impl Stream {
             secure,
             previous_in_order: false,
             window_end: packet.stamp.plus_seconds(WINDOW_SECONDS),
-            used: Use::of(packet.payload_type, 0, formats),
+            used: Use::of(packet, 0, formats),
             sequence: Sequence::open(packet.seq),
             jitter: Jitter::starting(packet.stamp, packet.ticks),
             buffers: Buffers::default(),
@@ -531,7 +531,7 @@ impl Stream {
         self.last = packet.stamp;
         self.recent[usize::from(packet.seq & 3)] = Recent::of(packet);
         if packet.payload_type != self.used.payload_type {
-            self.change_payload_type(packet.payload_type, formats);
+            self.change_payload_type(packet, formats);
         }
         self.used.packets += 1;
         if packet.stamp >= self.window_end {
@@ -636,7 +636,8 @@ impl Stream {
     }
 
     #[cold]
-    fn change_payload_type(&mut self, payload_type: u8, formats: &impl Formats) {
+    fn change_payload_type(&mut self, packet: &Packet<'_>, formats: &impl Formats) {
+        let payload_type = packet.payload_type;
         let before = self.used;
         let rare = self.rare_mut();
         if let Some(other) = rare.others.iter_mut().find(|other| other.payload_type == payload_type) {
@@ -644,7 +645,7 @@ impl Stream {
         } else if rare.others.len() < MAX_OTHERS {
             rare.others.push(before);
             let serial = rare.others.len() as u8;
-            self.used = Use::of(payload_type, serial, formats);
+            self.used = Use::of(packet, serial, formats);
         } else {
             // More payload types than any offer has: this one is counted as the one before it.
             return;
@@ -792,6 +793,15 @@ impl Stream {
     }
 }
 
+/// What a packet says of its payload type where nobody else does.
+fn unexplained(packet: &Packet<'_>) -> (Format, CodecSource) {
+    let format = Format::unknown(packet.payload_type);
+    if dtmf::is_event(packet.payload_type, packet.payload_len, packet.payload) {
+        return (Format { codec: Codec::TelephoneEvent, ..format }, CodecSource::Inferred);
+    }
+    (format, CodecSource::Unknown)
+}
+
 /// Books outcomes that became final, in sequence order from the extended number `from` on, and closes windows
 /// whose end they reach.
 #[inline]
@@ -839,9 +849,9 @@ fn tell(
 }
 
 impl Use {
-    fn of(payload_type: u8, serial: u8, formats: &impl Formats) -> Self {
-        let known = formats.format(payload_type);
-        let (format, source) = known.unwrap_or((Format::unknown(payload_type), CodecSource::Unknown));
+    fn of(packet: &Packet<'_>, serial: u8, formats: &impl Formats) -> Self {
+        let payload_type = packet.payload_type;
+        let (format, source) = formats.format(payload_type).unwrap_or_else(|| unexplained(packet));
         Self { payload_type, serial, source, format, packets: 0 }
     }
 

@@ -54,7 +54,12 @@ impl Stream {
         });
         let jitter = self.jitter().summary();
         if jitter.is_none() {
-            why.insert("jitter", if main.format.clock_rate == 0 { "clock unknown" } else { "too short" });
+            let reason = match main.format.codec.class() {
+                Class::Event | Class::ComfortNoise => "no audio",
+                _ if main.format.clock_rate == 0 => "clock unknown",
+                _ => "too short",
+            };
+            why.insert("jitter", reason);
         }
         let measured = counts.pushed > 0;
         if !measured {

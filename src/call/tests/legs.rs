@@ -159,9 +159,16 @@ fn what_correlates_the_legs_of_a_b2bua_makes_one_record() {
         (&|sip| sip.icid = "icid-4711".into(), Settings::default()),
         (
             &header,
-            Settings { correlation_headers: vec!["X-Other".into(), "X-CID".into()], heuristics: false, ..Settings::default() },
+            Settings {
+                correlation_headers: vec!["X-Other".into(), "X-CID".into()],
+                heuristics: false,
+                ..Settings::default()
+            },
         ),
-        (&names_the_first, Settings { correlation_headers: vec!["X-CID".into()], heuristics: false, ..Settings::default() }),
+        (
+            &names_the_first,
+            Settings { correlation_headers: vec!["X-CID".into()], heuristics: false, ..Settings::default() },
+        ),
         (&|_| {}, Settings { correlation_headers: Vec::new(), heuristics: true, ..Settings::default() }),
     ];
     for (mark, settings) in marks {

@@ -40,6 +40,24 @@ fn a_second_challenge_of_the_same_kind_is_a_failure() {
 }
 
 #[test]
+fn an_answer_to_an_earlier_invite_of_the_attempt_counts() {
+    let world = World::run(
+        &[
+            invite(0.0, 1, "b1"),
+            invite(0.1, 2, "b2"),
+            response(0.2, 200, "INVITE", 1, "b1"),
+            invite(0.3, 3, "b3"),
+            response(0.4, 200, "INVITE", 2, "b2"),
+            response(0.5, 200, "INVITE", 3, "b3"),
+        ],
+        10.0,
+    );
+    let call = only(&world);
+    assert_eq!((call.result, call.state), (Some(CallResult::Answered), CallState::Confirmed));
+    assert_eq!(call.setup.map(micros), Some(0.2));
+}
+
+#[test]
 fn a_stale_nonce_or_a_second_server_may_ask_again() {
     for (first, second, stale) in [(407, 407, true), (407, 401, false)] {
         let world = World::run(
@@ -379,7 +397,7 @@ fn what_began_before_the_capture_is_an_orphan() {
 }
 
 #[test]
-fn what_cannot_be_keyed_is_malformed_and_nothing_else() {
+fn what_cannot_be_keyed_is_counted_by_its_start_line_and_of_no_call() {
     let mut world = World::new();
     let sip = invite(0.0, 1, "b1");
     let spoil: [&dyn Fn(&mut Message<'_>); 3] = [&|m| m.call_id = b"", &|m| m.cseq = None, &|m| {
@@ -393,7 +411,9 @@ fn what_cannot_be_keyed_is_malformed_and_nothing_else() {
     world.feed(&response(0.1, 99, "INVITE", 1, "b1"));
     world.feed(&response(0.1, 700, "INVITE", 1, "b1"));
     let counters = world.calls.counters();
-    assert_eq!((counters.malformed, counters.requests().count(), counters.responses().count()), (5, 0, 0));
+    let invites: Vec<_> = counters.requests().map(|(method, tally)| (method, tally.total)).collect();
+    assert_eq!((counters.malformed, invites, counters.responses().count()), (5, vec![("INVITE", 3)], 0));
+    assert!(world.calls.live().next().is_none());
 }
 
 #[test]

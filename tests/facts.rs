@@ -1,0 +1,118 @@
+//! Facts about calls and streams, from frames made by hand.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot run its subject has failed")]
+
+use sidetone::Stamp;
+use sidetone::event::{Call, Event, Stream};
+use sidetone::observer::{Observer, Settings};
+use sidetone::wire::{Frame, LinkType};
+
+/// An observer, and what it told.
+struct World {
+    observer: Observer,
+    calls: Vec<Call>,
+    streams: Vec<Stream>,
+    frames: Vec<(f64, Vec<u8>)>,
+}
+
+impl World {
+    fn new() -> Self {
+        let observer = Observer::new(Settings::default());
+        Self { observer, calls: Vec::new(), streams: Vec::new(), frames: Vec::new() }
+    }
+
+    /// A datagram between `a:port` and `b:port`, where an address is the last byte of 192.0.2.x.
+    fn send(&mut self, at: f64, from: (u8, u16), to: (u8, u16), payload: &[u8]) {
+        let mut frame = vec![2, 0, 0, 0, 0, to.0, 2, 0, 0, 0, 0, from.0, 8, 0];
+        let total = 28 + payload.len() as u16;
+        frame.extend([0x45, 0]);
+        frame.extend(total.to_be_bytes());
+        // Identification: a number of its own for each datagram.
+        frame.extend((self.frames.len() as u16 + 1).to_be_bytes());
+        frame.extend([0, 0, 64, 17, 0, 0, 192, 0, 2, from.0, 192, 0, 2, to.0]);
+        frame.extend(from.1.to_be_bytes());
+        frame.extend(to.1.to_be_bytes());
+        frame.extend((total - 20).to_be_bytes());
+        frame.extend([0, 0]);
+        frame.extend(payload);
+        self.frames.push((at, frame));
+    }
+
+    fn sip(&mut self, at: f64, from: u8, to: u8, text: &str) {
+        self.send(at, (from, 5060), (to, 5060), text.as_bytes());
+    }
+
+    /// All frames in order of time, to the end.
+    fn run(mut self) -> Self {
+        let Self { observer, calls, streams, frames } = &mut self;
+        let mut sink = |event| match event {
+            Event::Call(call) => calls.push(call),
+            Event::Stream(stream) => streams.push(stream),
+            _ => {}
+        };
+        frames.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+        for (at, bytes) in frames.iter() {
+            let stamp = Stamp(1_700_000_000_000_000_000 + (at * 1e9).round() as u64);
+            let (link, interface, wire_len) = (LinkType::ETHERNET, 0, bytes.len() as u32);
+            observer.packets(&[Frame { stamp, link, interface, wire_len, bytes }], &mut sink);
+        }
+        observer.finish(&mut sink);
+        self
+    }
+
+    /// An answered call from 1 (media at `caller`) to 2 (media at `callee`), hung up at `end`.
+    fn call(&mut self, caller: (u8, u16), callee: (u8, u16), end: f64) {
+        self.invite("application/sdp", &sdp(caller));
+        let answer = sdp(callee);
+        self.sip(0.1, 2, 1, &message("SIP/2.0 200 OK", 1, "INVITE", "b", "application/sdp", &answer));
+        self.sip(0.2, 1, 2, &message("ACK sip:b@x SIP/2.0", 1, "ACK", "b", "", ""));
+        self.sip(end, 1, 2, &message("BYE sip:b@x SIP/2.0", 9, "BYE", "b", "", ""));
+        self.sip(end + 0.03, 2, 1, &message("SIP/2.0 200 OK", 9, "BYE", "b", "", ""));
+    }
+
+    fn invite(&mut self, content_type: &str, body: &str) {
+        self.sip(0.0, 1, 2, &message("INVITE sip:b@x SIP/2.0", 1, "INVITE", "", content_type, body));
+    }
+}
+
+fn sdp(at: (u8, u16)) -> String {
+    format!("v=0\r\nc=IN IP4 192.0.2.{}\r\nm=audio {} RTP/AVP 0 8\r\n", at.0, at.1)
+}
+
+fn message(start: &str, cseq: u32, method: &str, to_tag: &str, content_type: &str, body: &str) -> String {
+    let to_tag = if to_tag.is_empty() { String::new() } else { format!(";tag={to_tag}") };
+    format!(
+        "{start}\r\nVia: SIP/2.0/UDP 192.0.2.1;branch=z9hG4bK{cseq}\r\nCall-ID: c\r\nCSeq: {cseq} {method}\r\n\
+         From: <sip:a@x>;tag=a\r\nTo: <sip:b@x>{to_tag}\r\nContent-Type: {content_type}\r\n\
+         Content-Length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+#[test]
+fn keys_pressed_by_info_stand_with_the_call() {
+    let mut world = World::new();
+    world.call((1, 4000), (2, 4000), 9.0);
+    for (at, key) in [(1.0, "5"), (2.0, "#")] {
+        let cseq = 2 + at as u32;
+        let relay = format!("Signal={key}\r\nDuration=160\r\n");
+        let info = message("INFO sip:b@x SIP/2.0", cseq, "INFO", "b", "application/dtmf-relay", &relay);
+        world.sip(at, 1, 2, &info);
+        world.sip(at + 0.5, 1, 2, &info);
+        world.sip(at + 0.6, 2, 1, &message("SIP/2.0 200 OK", cseq, "INFO", "b", "application/dtmf-relay", &relay));
+    }
+    let world = world.run();
+    assert_eq!((world.calls.len(), &world.calls[0].dtmf), (1, &vec!["5".to_owned(), "#".to_owned()]));
+}
+
+#[test]
+fn participants_of_a_recording_stand_with_its_call() {
+    let mut world = World::new();
+    let body = "--b\r\nContent-Type: application/sdp\r\n\r\nv=0\r\n--b\r\n\
+                Content-Type: application/rs-metadata+xml\r\n\r\n<recording><participant>\
+                <nameID aor=\"sip:alice@x\"/></participant><participant><nameID aor=\"sip:bob@x\"/></participant>\
+                </recording>\r\n--b--\r\n";
+    world.invite("multipart/mixed;boundary=b", body);
+    let world = world.run();
+    assert_eq!(world.calls[0].participants, ["sip:alice@x", "sip:bob@x"]);
+}
