@@ -116,3 +116,46 @@ fn participants_of_a_recording_stand_with_its_call() {
     let world = world.run();
     assert_eq!(world.calls[0].participants, ["sip:alice@x", "sip:bob@x"]);
 }
+
+fn rtp(seq: u16, ssrc: u32, payload_type: u8, ticks: u32, payload: &[u8]) -> Vec<u8> {
+    let mut packet = vec![0x80, payload_type];
+    packet.extend(seq.to_be_bytes());
+    packet.extend(ticks.to_be_bytes());
+    packet.extend(ssrc.to_be_bytes());
+    packet.extend(payload);
+    packet
+}
+
+/// 20 ms of something loud that is never the same, or of mu-law silence.
+fn speech(seq: u32) -> Vec<u8> {
+    (0..160).map(|i| (seq.wrapping_mul(2_654_435_761).rotate_left(i % 32) as u8 & 0x8f) | (i as u8 & 1)).collect()
+}
+
+/// 20 ms packets of PCMU from `begin` to `end`, silent where told.
+fn talk(world: &mut World, from: (u8, u16), to: (u8, u16), begin: f64, end: f64, silent: impl Fn(f64) -> bool) {
+    for n in 0..((end - begin) * 50.0) as u32 {
+        let at = begin + f64::from(n) * 0.02;
+        let payload = if silent(at) { vec![0xff; 160] } else { speech(n) };
+        world.send(at, from, to, &rtp(n as u16, u32::from(from.0), 0, n * 160, &payload));
+    }
+}
+
+fn dead_air(one: impl Fn(f64) -> bool, other: impl Fn(f64) -> bool) -> Option<bool> {
+    let (caller, callee) = ((1, 4000), (2, 4000));
+    let mut world = World::new();
+    world.call(caller, callee, 80.0);
+    talk(&mut world, caller, callee, 0.5, 80.0, one);
+    talk(&mut world, callee, caller, 0.5, 80.0, other);
+    let world = world.run();
+    assert_eq!((world.calls.len(), world.streams.len()), (1, 2));
+    world.calls[0].dead_air
+}
+
+#[test]
+fn dead_air_is_both_at_a_time_or_one_for_long() {
+    let within = |from: f64, to: f64| move |at: f64| (from..to).contains(&at);
+    assert_eq!(dead_air(within(0.0, 0.0), within(0.0, 0.0)), Some(false));
+    assert_eq!(dead_air(within(20.0, 34.0), within(19.0, 33.0)), Some(true));
+    assert_eq!(dead_air(within(10.0, 25.0), within(40.0, 55.0)), Some(false), "they take turns");
+    assert_eq!(dead_air(within(20.0, 53.0), within(0.0, 0.0)), Some(true), "one is deaf or mute");
+}

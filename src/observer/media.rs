@@ -148,7 +148,6 @@ struct CallMedia {
     worst_mos: Option<f64>,
     /// Packets of the codec that carried most audio.
     codec: Option<(u64, Codec)>,
-    dead_air: Option<bool>,
 }
 
 /// What the media of a call add to its record.
@@ -509,7 +508,7 @@ impl Media {
             mos: media.worst_mos,
             one_way: media.hearing.one_way,
             blind: media.hearing.blind,
-            dead_air: media.dead_air,
+            dead_air: media.hearing.dead_air,
             reports: own.into_iter().map(|(_, report)| report).collect(),
         }
     }
@@ -716,10 +715,6 @@ impl CallMedia {
         {
             self.codec = Some((fact.packets, fact.codec));
         }
-        self.dead_air = match (self.dead_air, fact.dead_air) {
-            (Some(before), Some(now)) => Some(before && now),
-            (before, now) => before.or(now),
-        };
     }
 }
 
