@@ -1,6 +1,8 @@
 //! The facts. Each is one struct; JSON, table, metric, log line and span are projections of it.
 //! Durations are seconds, ratios 0 to 1, times [`Stamp`]s. `None` = not measured, and [`Why`] says why.
 
+pub mod why;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;

@@ -159,3 +159,73 @@ fn dead_air_is_both_at_a_time_or_one_for_long() {
     assert_eq!(dead_air(within(10.0, 25.0), within(40.0, 55.0)), Some(false), "they take turns");
     assert_eq!(dead_air(within(20.0, 53.0), within(0.0, 0.0)), Some(true), "one is deaf or mute");
 }
+
+/// Every number of a fact that is null, by its path.
+fn absent(fact: &impl serde::Serialize, fields: &[&str]) -> Vec<String> {
+    let fact = serde_json::to_value(fact).unwrap();
+    let pointer = |field: &str| fact.pointer(&format!("/{}", field.replace('.', "/"))).is_none_or(serde_json::Value::is_null);
+    let inside = |field: &str| field.split_once('.').is_none_or(|(outer, _)| !fact[outer].is_null());
+    fields.iter().filter(|field| pointer(field) && inside(field)).map(|field| (*field).to_owned()).collect()
+}
+
+#[test]
+fn every_absent_number_has_its_reason_and_no_other_has_one() {
+    let plan = sidetone::simulate::Plan { calls: 40, duration: 3.0, mix: 80.0, ..Default::default() };
+    let mut traffic = sidetone::simulate::Traffic::new(plan).unwrap();
+    let mut world = World::new();
+    let (mut calls, mut streams) = (Vec::new(), Vec::new());
+    let mut sink = |event| match event {
+        Event::Call(call) => calls.push(call),
+        Event::Stream(stream) => streams.push(stream),
+        _ => {}
+    };
+    while let Some(frame) = traffic.next_frame() {
+        world.observer.packets(&[frame], &mut sink);
+    }
+    world.observer.finish(&mut sink);
+    let mut media = World::new();
+    media.call((1, 4000), (2, 4000), 0.9);
+    talk(&mut media, (1, 4000), (2, 4000), 0.3, 0.8, |_| false);
+    talk(&mut media, (7, 4000), (8, 4000), 0.3, 0.8, |_| false);
+    let media = media.run();
+    calls.extend(media.calls);
+    streams.extend(media.streams);
+    assert!(calls.len() > 30 && streams.len() > 10);
+    let numbers = "status first_response post_dial_delay setup ring duration disconnect codec mos dead_air";
+    let numbers: Vec<_> = numbers.split(' ').collect();
+    for call in &calls {
+        let explained: Vec<_> = call.why.keys().copied().filter(|field| *field != "one_way").collect();
+        let mut absent = absent(call, &numbers);
+        absent.sort();
+        assert_eq!(explained, absent, "{call:#?}");
+    }
+    let numbers = "clock_rate ptime jitter pdv_p95 discarded burst_gap silence_ratio clock_skew_ppm mos r_factor \
+                   mos.cq mos.min_window dead_air rtcp rtcp.rtt";
+    let numbers: Vec<_> = numbers.split_whitespace().collect();
+    for stream in &streams {
+        let explained: Vec<_> = stream.why.keys().copied().collect();
+        let mut absent = absent(stream, &numbers);
+        absent.sort();
+        assert_eq!(explained, absent, "{stream:#?}");
+    }
+}
+
+#[test]
+fn reasons_say_what_happened() {
+    let mut world = World::new();
+    world.call((1, 4000), (2, 4000), 4.0);
+    talk(&mut world, (1, 4000), (2, 4000), 0.3, 0.8, |_| false);
+    let world = world.run();
+    let why = |field: &str| world.calls[0].why.get(field).copied().unwrap_or_default();
+    assert_eq!([why("mos"), why("one_way"), why("dead_air")], ["too short", "too short", "one direction only"]);
+    assert_eq!([why("ring"), why("post_dial_delay"), why("duration")], ["answered without 180 to 183"; 2].into_iter().chain([""]).collect::<Vec<_>>()[..]);
+    assert_eq!(world.streams[0].why["rtcp"], "no RTCP");
+    let mut silent = World::new();
+    silent.call((1, 4000), (2, 4000), 4.0);
+    let silent = silent.run();
+    assert_eq!((silent.calls[0].why["mos"], silent.calls[0].why["codec"]), ("no media seen", "no media seen"));
+    let mut unanswered = World::new();
+    unanswered.invite("application/sdp", &sdp((1, 4000)));
+    let call = &unanswered.run().calls[0];
+    assert_eq!((call.why["setup"], call.why["disconnect"], call.why["status"]), ("not answered", "not answered", "no response"));
+}

@@ -350,9 +350,8 @@ impl Talk {
             call.mos = outcome.mos;
             call.one_way = outcome.one_way;
             call.dead_air = outcome.dead_air;
-            if outcome.blind {
-                call.why.insert("one_way", "one direction never seen at this tap");
-            }
+            call.why = outcome.why;
+            call.explain();
             sink.event(Event::Call(call));
         }
     }

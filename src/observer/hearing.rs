@@ -6,7 +6,7 @@ use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
 use crate::Stamp;
-use crate::event::{Direction, Missing};
+use crate::event::{Direction, Missing, why};
 use crate::rtp::stream::Stream;
 use crate::wire::Endpoint;
 
@@ -106,6 +106,25 @@ impl Hearing {
             self.blind = false;
         } else {
             self.blind = true;
+        }
+    }
+
+    /// Why there is no verdict on one-way audio; `None` where there is one, or both directions were heard.
+    pub(crate) fn unjudged(&self, on_hold: bool) -> Option<&'static str> {
+        let (one, other) = (&self.to_caller, &self.to_callee);
+        let enough = |heard: &Heard| heard.packets >= ENOUGH_PACKETS;
+        if self.one_way.is_some() || enough(one) && enough(other) {
+            None
+        } else if self.blind {
+            Some(why::BLIND)
+        } else if one.last.or(other.last).is_none() {
+            Some(why::NO_MEDIA)
+        } else if on_hold {
+            Some(why::ON_HOLD)
+        } else if one.pauses || other.pauses {
+            Some(why::PAUSES)
+        } else {
+            Some(why::TOO_SHORT)
         }
     }
 
