@@ -91,8 +91,8 @@ impl Observer {
                 Ahead::Other => 0,
             });
             black_box(touched.fold(0, |sum, touched| sum ^ touched));
+            self.capture.count(frames);
             for (frame, ahead) in frames.iter().zip(&ahead) {
-                self.capture.count(frame);
                 if frame.stamp >= self.next_tick {
                     self.tick(frame.stamp, sink);
                 }
@@ -187,13 +187,16 @@ impl Observer {
 }
 
 impl CaptureTotals {
-    #[inline]
-    fn count(&mut self, frame: &Frame<'_>) {
-        self.packets += 1;
-        self.bytes += u64::from(frame.wire_len);
-        self.truncated += u64::from((frame.wire_len as usize) > frame.bytes.len());
-        let (first, last) = self.span.unwrap_or((frame.stamp, frame.stamp));
-        self.span = Some((first.min(frame.stamp), last.max(frame.stamp)));
+    fn count(&mut self, frames: &[Frame<'_>]) {
+        self.packets += frames.len() as u64;
+        for frame in frames {
+            self.bytes += u64::from(frame.wire_len);
+            self.truncated += u64::from((frame.wire_len as usize) > frame.bytes.len());
+        }
+        let stamps = || frames.iter().map(|frame| frame.stamp);
+        let (Some(first), Some(last)) = (stamps().min(), stamps().max()) else { return };
+        let (before, after) = self.span.unwrap_or((first, last));
+        self.span = Some((before.min(first), after.max(last)));
     }
 
     fn skip(&mut self, skip: Skip) {

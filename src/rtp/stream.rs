@@ -112,6 +112,14 @@ pub trait Formats {
     fn format(&self, payload_type: u8) -> Option<(Format, CodecSource)>;
 }
 
+/// Where a packet stands to the highest one before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    Next,
+    Gap,
+    Behind,
+}
+
 /// A window that is complete (MEAS 1.14).
 #[derive(Clone, Copy, Debug)]
 pub struct Closed {
@@ -311,8 +319,7 @@ impl Stream {
             rare: None,
         };
         stream.clock();
-        let first = stream.sequence.max();
-        stream.accept(packet, first, true, formats);
+        stream.accept_first(packet, formats);
         stream
     }
 
@@ -320,37 +327,29 @@ impl Stream {
     #[inline]
     pub fn push(&mut self, packet: &Packet<'_>, formats: &impl Formats, closed: &mut Vec<Closed>) {
         if packet.stamp.nanos_since(self.last) > IDLE_NANOS {
-            self.close_segment(closed);
-            self.reopen(packet, formats);
-            return;
+            return self.come_back(packet, formats, closed);
         }
         let Self { sequence, wire, effective, window, first, .. } = self;
         let place = sequence.place(packet.seq, |outcome, count, from| {
             tell(outcome, count, from, wire, effective, window, *first, closed);
         });
-        match place {
+        let (extended, order) = match place {
             Place::Next(extended) => {
                 self.confirming = NONE;
-                self.accept(packet, extended, true, formats);
+                (extended, Order::Next)
             }
             Place::Gap(extended) => {
                 self.confirming = NONE;
-                self.accept(packet, extended, false, formats);
+                (extended, Order::Gap)
             }
             Place::Reordered(extended) => {
                 self.reordered += 1;
-                self.accept(packet, extended, false, formats);
-                self.previous_in_order = false;
+                (extended, Order::Behind)
             }
-            Place::Duplicate => {
-                if self.captured_twice(packet) {
-                    self.capture_duplicates += 1;
-                } else {
-                    self.duplicates += 1;
-                }
-            }
-            Place::Outside => self.outside(packet, formats, closed),
-        }
+            Place::Duplicate => return self.duplicate(packet),
+            Place::Outside => return self.outside(packet, formats, closed),
+        };
+        self.accept(packet, extended, order, formats);
     }
 
     /// Ends the segment (MEAS 1.3): all its losses are final. The next packet opens a new one.
@@ -367,7 +366,7 @@ impl Stream {
         self.jitter.forget_reference();
         self.buffers.reset();
         self.previous_in_order = false;
-        self.accept(packet, self.sequence.max(), false, formats);
+        self.accept_first(packet, formats);
     }
 
     /// Ends the stream: the open segment and, if it is long enough, the open window.
@@ -529,8 +528,32 @@ impl Stream {
             ^ u64::from(self.recent[2].content)
     }
 
-    #[inline]
-    fn accept(&mut self, packet: &Packet<'_>, extended: u64, in_order: bool, formats: &impl Formats) {
+    /// A packet after a long silence: the segment is over, and this opens the next (MEAS 1.3).
+    #[cold]
+    fn come_back(&mut self, packet: &Packet<'_>, formats: &impl Formats, closed: &mut Vec<Closed>) {
+        self.close_segment(closed);
+        self.reopen(packet, formats);
+    }
+
+    /// A packet whose number was seen.
+    #[cold]
+    fn duplicate(&mut self, packet: &Packet<'_>) {
+        if self.captured_twice(packet) {
+            self.capture_duplicates += 1;
+        } else {
+            self.duplicates += 1;
+        }
+    }
+
+    /// The first packet of a segment.
+    #[cold]
+    fn accept_first(&mut self, packet: &Packet<'_>, formats: &impl Formats) {
+        self.accept(packet, self.sequence.max(), Order::Gap, formats);
+    }
+
+    // The whole way of a packet is one function to the processor: each of these has one caller that matters.
+    #[inline(always)]
+    fn accept(&mut self, packet: &Packet<'_>, extended: u64, order: Order, formats: &impl Formats) {
         self.unique += 1;
         self.bytes += u64::from(packet.length);
         self.last = packet.stamp;
@@ -544,9 +567,9 @@ impl Stream {
         }
         match self.class {
             Some(Class::Audio) => {
-                self.pace(packet, in_order);
+                self.pace(packet, order);
                 self.timing(packet.stamp, packet.ticks, extended);
-                if extended & 15 == 0 && !self.secure {
+                if extended & 31 == 0 && !self.secure {
                     self.listen(packet);
                 }
             }
@@ -569,7 +592,7 @@ impl Stream {
     }
 
     /// Jitter, delay variation, de-jitter buffers and skew of one audio packet with a known clock.
-    #[inline]
+    #[inline(always)]
     fn timing(&mut self, stamp: Stamp, ticks: u32, extended: u64) {
         let (_, before) = self.jitter.reference();
         match self.jitter.update(stamp, ticks, self.seconds_per_tick) {
@@ -595,9 +618,9 @@ impl Stream {
     }
 
     /// Packetisation time, silence and stalls, from neighbours in sequence (MEAS 1.8, 6.5).
-    #[inline]
-    fn pace(&mut self, packet: &Packet<'_>, in_order: bool) {
-        if in_order && self.previous_in_order {
+    #[inline(always)]
+    fn pace(&mut self, packet: &Packet<'_>, order: Order) {
+        if order == Order::Next && self.previous_in_order {
             let (arrival, ticks) = self.jitter.reference();
             let step = packet.ticks.wrapping_sub(ticks);
             let gap = packet.stamp.nanos_since(arrival);
@@ -613,7 +636,7 @@ impl Stream {
                 }
             }
         }
-        self.previous_in_order = true;
+        self.previous_in_order = order != Order::Behind;
     }
 
     #[cold]
@@ -682,8 +705,13 @@ impl Stream {
         self.seconds_per_tick = seconds_per_tick;
         let missed = self.rare.as_mut().map(|rare| std::mem::take(&mut rare.unclocked)).unwrap_or_default();
         for (stamp, ticks, extended) in missed {
-            self.timing(stamp, ticks, extended);
+            self.late_timing(stamp, ticks, extended);
         }
+    }
+
+    #[cold]
+    fn late_timing(&mut self, stamp: Stamp, ticks: u32, extended: u64) {
+        self.timing(stamp, ticks, extended);
     }
 
     /// Counts a packet of unknown clock and tries to infer the rate (MEAS 6.7.4).
