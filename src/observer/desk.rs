@@ -18,7 +18,7 @@ use crate::hep;
 use crate::rtp::header::Header;
 use crate::rtp::stream::Packet as RtpPacket;
 use crate::sip::vq::VoiceQuality;
-use crate::sip::{self, body, sdp};
+use crate::sip::{self, Method, StartLine, body, recording, sdp};
 use crate::wire::tcp::{self, Streams};
 use crate::wire::{Packet, Transport, sctp};
 
@@ -276,6 +276,14 @@ impl Talk {
         }
         let session = described.then_some(&self.session);
         let routed = self.calls.message(at, &message, session, &mut self.notices);
+        if let Some(routed) = &routed {
+            if let (Some(key), StartLine::Request { method: Method::Info, .. }) = (body.dtmf, message.start) {
+                self.calls.key_pressed(routed, key);
+            }
+            if !body.recording.is_empty() {
+                self.calls.participants(routed, recording::participants(body.recording));
+            }
+        }
         if let Some(routed) = routed
             && described
             && !routed.retransmission
@@ -342,9 +350,8 @@ impl Talk {
             call.mos = outcome.mos;
             call.one_way = outcome.one_way;
             call.dead_air = outcome.dead_air;
-            if outcome.blind {
-                call.why.insert("one_way", "one direction never seen at this tap");
-            }
+            call.why = outcome.why;
+            call.explain();
             sink.event(Event::Call(call));
         }
     }

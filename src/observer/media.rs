@@ -19,7 +19,7 @@ use super::hearing::{Hearing, Visibility};
 use super::slab::Slab;
 use crate::Stamp;
 use crate::call::{CallKey, Side};
-use crate::event::{self, CodecSource, Direction, Event, Missing, Origin, Report, Sink};
+use crate::event::{self, CodecSource, Direction, Event, Missing, Origin, Report, Sink, Why, why};
 use crate::limits::Limits;
 use crate::quality::Rating;
 use crate::rtp::header::Header;
@@ -146,10 +146,11 @@ struct CallMedia {
     hearing: Hearing,
     /// What ended streams leave behind.
     ids: Vec<u32>,
+    /// Why their figures are absent.
+    why: Why,
     worst_mos: Option<f64>,
     /// Packets of the codec that carried most audio.
     codec: Option<(u64, Codec)>,
-    dead_air: Option<bool>,
 }
 
 /// What the media of a call add to its record.
@@ -159,9 +160,9 @@ pub(crate) struct Outcome {
     pub(crate) codec: Option<Codec>,
     pub(crate) mos: Option<f64>,
     pub(crate) one_way: Option<Missing>,
-    /// A direction is missing, but this tap may be blind to it.
-    pub(crate) blind: bool,
     pub(crate) dead_air: Option<bool>,
+    /// Why some of it is absent.
+    pub(crate) why: Why,
     /// Reports about its streams, still without Call-ID.
     pub(crate) reports: Vec<Report>,
 }
@@ -531,13 +532,24 @@ impl Media {
         let (own, others) =
             std::mem::take(&mut self.reports).into_iter().partition(|(of, _)| *of == Some(call));
         self.reports = others;
+        let one_way = media.hearing.unjudged(media.on_hold).filter(|_| media.answered.is_some());
+        let mut why = media.why;
+        why.extend(one_way.map(|reason| ("one_way", reason)));
+        if media.worst_mos.is_some() {
+            why.remove("mos");
+        }
+        if media.hearing.dead_air.is_some() {
+            why.remove("dead_air");
+        } else if !media.ids.is_empty() {
+            why.entry("dead_air").or_insert(why::ONE_DIRECTION);
+        }
         Outcome {
             streams: media.ids.iter().map(|&serial| stream_id(serial)).collect(),
             codec: media.codec.map(|(_, codec)| codec),
             mos: media.worst_mos,
             one_way: media.hearing.one_way,
-            blind: media.hearing.blind,
-            dead_air: media.dead_air,
+            dead_air: media.hearing.dead_air,
+            why,
             reports: own.into_iter().map(|(_, report)| report).collect(),
         }
     }
@@ -737,6 +749,11 @@ impl CallMedia {
         if slot.hop.place > 0 {
             return;
         }
+        for field in ["mos", "dead_air"] {
+            if let Some(reason) = fact.why.get(field) {
+                self.why.entry(field).or_insert(reason);
+            }
+        }
         if let Some(mos) = fact.mos {
             self.worst_mos = Some(self.worst_mos.map_or(mos.lq, |worst| worst.min(mos.lq)));
         }
@@ -744,10 +761,6 @@ impl CallMedia {
         {
             self.codec = Some((fact.packets, fact.codec));
         }
-        self.dead_air = match (self.dead_air, fact.dead_air) {
-            (Some(before), Some(now)) => Some(before && now),
-            (before, now) => before.or(now),
-        };
     }
 }
 

@@ -421,6 +421,11 @@ impl Stream {
             || self.uses().any(|used| used.format.codec == Codec::ComfortNoise)
     }
 
+    /// Seconds since sound was last heard; `None` where that cannot be told (MEAS 6.2).
+    pub fn silent_seconds(&self) -> Option<f64> {
+        self.silence.dead_air().map(|_| self.silence.seconds())
+    }
+
     /// SDP said that the payload is encrypted.
     pub fn is_secure(&self) -> bool {
         self.secure

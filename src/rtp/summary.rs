@@ -1,11 +1,9 @@
-//! A finished stream as a fact: counters to ratios, buffers to opinion scores, and the reason for every number
-//! that is missing.
+//! A finished stream as a fact: counters to ratios, buffers to opinion scores.
 
-use crate::event::{self, Discarded, Why};
+use crate::event::{self, Discarded};
 use crate::quality::Rating;
-use crate::quality::burst::Runs;
 use crate::quality::score::{Score, absolute_delay_ms, loss_pattern, score};
-use crate::rtp::payload::{Class, Codec, Format};
+use crate::rtp::payload::Codec;
 use crate::rtp::stream::{Closed, Stream};
 
 /// Who a stream is, and what others know about it.
@@ -26,7 +24,6 @@ pub struct Context<'a> {
 impl Stream {
     /// The fact a finished stream leaves.
     pub fn fact(&self, context: Context<'_>) -> event::Stream {
-        let mut why = Why::new();
         let main = self.main_format();
         let counts = self.counts();
         let expected = counts.wire.expected();
@@ -35,14 +32,8 @@ impl Stream {
         let concealment = context.concealment.unwrap_or(rating.concealment);
         let impairment = rating.impairments.impairment(&main.format, concealment);
         let listening = impairment.as_ref().and_then(|impairment| score(counts.effective, impairment, None));
-        if listening.is_none() {
-            why.insert("mos", reason_for_no_score(main.format, counts.effective));
-        }
         let conversational = listening.and_then(|_| {
-            let Some((network, _)) = context.delay else {
-                why.insert("mos.cq", "no delay measured");
-                return None;
-            };
+            let (network, _) = context.delay?;
             let impairment = impairment.as_ref()?;
             let ta = absolute_delay_ms(
                 network * 1e3 + rating.endpoint_delay_ms,
@@ -52,31 +43,9 @@ impl Stream {
             );
             score(counts.effective, impairment, Some(ta))
         });
-        let jitter = self.jitter().summary();
-        if jitter.is_none() {
-            let reason = match main.format.codec.class() {
-                Class::Event | Class::ComfortNoise => "no audio",
-                _ if main.format.clock_rate == 0 => "clock unknown",
-                _ => "too short",
-            };
-            why.insert("jitter", reason);
-        }
         let measured = counts.pushed > 0;
-        if !measured {
-            let reason = match main.format.codec.class() {
-                Class::Audio if main.format.clock_rate == 0 => "clock unknown",
-                Class::Audio => "too short",
-                _ => "no audio",
-            };
-            why.insert("pdv_p95", reason);
-            why.insert("discarded", reason);
-        }
-        let clock_skew_ppm = counts.clock_skew_ppm;
-        if clock_skew_ppm.is_none() {
-            why.insert("clock_skew_ppm", "too short");
-        }
         let seconds = self.last().seconds_since(self.first());
-        event::Stream {
+        let mut fact = event::Stream {
             payload_types: self.payload_types(),
             codec: main.format.codec,
             codec_source: main.source,
@@ -98,9 +67,9 @@ impl Stream {
             longest_loss: counts.wire.longest(),
             loss_pattern: (expected > 0).then(|| loss_pattern(counts.wire, ptime.unwrap_or(USUAL_PTIME))),
             burst_gap: measured.then(|| counts.segments.burst_gap(ptime.unwrap_or(USUAL_PTIME))),
-            jitter,
+            jitter: self.jitter().summary(),
             pdv_p95: counts.pdv_p95,
-            clock_skew_ppm,
+            clock_skew_ppm: counts.clock_skew_ppm,
             discarded: measured.then_some(Discarded {
                 fixed50: counts.late50,
                 fixed200: counts.late200,
@@ -131,9 +100,10 @@ impl Stream {
             stalls: counts.stalls,
             dead_air: counts.dead_air,
             windows: counts.windows,
-            why,
             ..context.identity
-        }
+        };
+        fact.explain();
+        fact
     }
 
     /// One closed window as a fact, when its codec can be rated (MEAS 1.14).
@@ -159,14 +129,6 @@ impl Stream {
             jitter: closed.jitter,
             tainted: false,
         })
-    }
-}
-
-fn reason_for_no_score(format: Format, outcomes: &Runs) -> &'static str {
-    match format.codec.class() {
-        Class::Audio if outcomes.expected() < 50 => "too short",
-        Class::Audio => "codec not rated",
-        _ => "no audio",
     }
 }
 
