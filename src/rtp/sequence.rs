@@ -51,8 +51,13 @@ impl Sequence {
     pub fn open(seq: u16) -> Self {
         // One cycle up, so that a predecessor that arrives late does not underflow (MEAS 1.2).
         let first = 65_536 + u64::from(seq);
-        let mut sequence =
-            Self { base: first as u32, max: first, final_below: first as u32, seen: [0; RING], late: [0; RING] };
+        let mut sequence = Self {
+            base: first as u32,
+            max: first,
+            final_below: first as u32,
+            seen: [0; RING],
+            late: [0; RING],
+        };
         sequence.mark(first);
         sequence
     }
@@ -144,7 +149,7 @@ impl Sequence {
             let count = (64 - offset).min(left);
             tell_runs(self.seen[slot] >> offset, self.late[slot] >> offset, count, from, tell);
             self.final_below = self.final_below.wrapping_add(count);
-            if self.final_below & 63 == 0 {
+            if self.final_below.is_multiple_of(64) {
                 // The slot is used again three words on, which is not before this is final.
                 self.seen[slot] = 0;
                 self.late[slot] = 0;

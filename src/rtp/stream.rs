@@ -327,7 +327,8 @@ impl Stream {
     #[inline]
     pub fn push(&mut self, packet: &Packet<'_>, formats: &impl Formats, closed: &mut Vec<Closed>) {
         if packet.stamp.nanos_since(self.last) > IDLE_NANOS {
-            return self.come_back(packet, formats, closed);
+            self.come_back(packet, formats, closed);
+            return;
         }
         let Self { sequence, wire, effective, window, first, .. } = self;
         let place = sequence.place(packet.seq, |outcome, count, from| {
@@ -356,7 +357,7 @@ impl Stream {
     pub fn close_segment(&mut self, closed: &mut Vec<Closed>) {
         let Self { sequence, wire, effective, window, first, .. } = self;
         sequence.close(|outcome, count, from| {
-            tell(outcome, count, from, wire, effective, window, *first, closed)
+            tell(outcome, count, from, wire, effective, window, *first, closed);
         });
     }
 
@@ -551,7 +552,7 @@ impl Stream {
         self.accept(packet, self.sequence.max(), Order::Gap, formats);
     }
 
-    // The whole way of a packet is one function to the processor: each of these has one caller that matters.
+    #[allow(clippy::inline_always, reason = "one caller that matters; measured in docs/performance.md")]
     #[inline(always)]
     fn accept(&mut self, packet: &Packet<'_>, extended: u64, order: Order, formats: &impl Formats) {
         self.unique += 1;
@@ -569,7 +570,7 @@ impl Stream {
             Some(Class::Audio) => {
                 self.pace(packet, order);
                 self.timing(packet.stamp, packet.ticks, extended);
-                if extended & 31 == 0 && !self.secure {
+                if extended.is_multiple_of(LISTEN_TO_EVERY) && !self.secure {
                     self.listen(packet);
                 }
             }
@@ -592,6 +593,7 @@ impl Stream {
     }
 
     /// Jitter, delay variation, de-jitter buffers and skew of one audio packet with a known clock.
+    #[allow(clippy::inline_always, reason = "one caller that matters; measured in docs/performance.md")]
     #[inline(always)]
     fn timing(&mut self, stamp: Stamp, ticks: u32, extended: u64) {
         let (_, before) = self.jitter.reference();
@@ -618,6 +620,7 @@ impl Stream {
     }
 
     /// Packetisation time, silence and stalls, from neighbours in sequence (MEAS 1.8, 6.5).
+    #[allow(clippy::inline_always, reason = "one caller that matters; measured in docs/performance.md")]
     #[inline(always)]
     fn pace(&mut self, packet: &Packet<'_>, order: Order) {
         if order == Order::Next && self.previous_in_order {
@@ -804,9 +807,7 @@ impl Stream {
         let windows = now.nanos_since(self.window_end) as u64 / (WINDOW_SECONDS * 1_000_000_000) + 1;
         self.window_end = self.window_end.plus_seconds(windows * WINDOW_SECONDS);
         let (free, since) = match window.pending {
-            [Border { end: 0, .. }, _] => {
-                (0, window.outcomes.expected() + u64::from(self.sequence.untold()))
-            }
+            [Border { end: 0, .. }, _] => (0, window.outcomes.expected() + u64::from(self.sequence.untold())),
             [first, Border { end: 0, .. }] => (1, u64::from((extended as u32).wrapping_sub(first.end))),
             // Two windows wait for their outcomes: the one that ends now is merged into the next.
             _ => return,
@@ -963,6 +964,8 @@ const WINDOW_SECONDS: u64 = 10;
 const MIN_WINDOW: u32 = 50;
 /// A stream that was silent for longer begins a new segment (MEAS 1.1, 1.3).
 pub(crate) const IDLE_NANOS: i64 = 30_000_000_000;
+/// One packet in so many is listened to (MEAS 6.2).
+const LISTEN_TO_EVERY: u64 = 32;
 /// MEAS 6.5.
 const STALL_NANOS: i64 = 500_000_000;
 /// Arrival and media time that differ by less tell of silence, not of a stall (MEAS 1.8).
