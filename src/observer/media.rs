@@ -106,7 +106,7 @@ pub(crate) struct Slot {
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Ending {
     /// RTCP BYE named its SSRC.
-    Bye(Stamp),
+    Bye,
     /// Another SSRC began on its 5-tuple (MEAS 1.9).
     Succeeded(Stamp),
 }
@@ -457,10 +457,12 @@ impl Media {
             return false;
         }
         self.next_sweep = now.plus_seconds(1);
-        let mut over = Vec::new();
+        let (mut over, mut mixed) = (Vec::new(), Vec::new());
         for (index, slot) in self.streams.iter() {
             let silent = now.nanos_since(slot.stream.last());
-            if slot.ending.is_some() && silent >= LINGER_NANOS
+            if slot.outlives_successor() {
+                mixed.push(index);
+            } else if slot.ending.is_some() && silent >= LINGER_NANOS
                 || slot.call.is_none() && silent >= FORGET_NANOS
             {
                 over.push(index);
@@ -470,6 +472,9 @@ impl Media {
                 let (source, destination) = (slot.flow.source(), slot.flow.destination());
                 media.hearing.heard(slot.direction, &slot.stream, source, destination, &mut self.visibility);
             }
+        }
+        for index in mixed {
+            self.mix(index);
         }
         for index in over {
             self.close(index, sink);
@@ -483,6 +488,24 @@ impl Media {
             }
         }
         true
+    }
+
+    /// A stream flows on beside the one that seemed to replace it: both stay (MEAS 1.9).
+    fn mix(&mut self, index: u32) {
+        let Some(slot) = self.streams.get_mut(index) else { return };
+        let Some(Ending::Succeeded(since)) = slot.ending.take().map(|ending| *ending) else { return };
+        slot.ssrc_overlap = true;
+        let (source, destination) = (slot.flow.source(), slot.flow.destination());
+        let Some(media) = slot.call.and_then(|call| call_media(&mut self.calls, call)) else { return };
+        for &other in &media.streams {
+            if let Some(other) = self.streams.get_mut(other)
+                && other.stream.last().nanos_since(since) > OVERLAP_NANOS
+                && other.flow.source() == source
+                && other.flow.destination() == destination
+            {
+                other.ssrc_overlap = true;
+            }
+        }
     }
 
     /// Calls with media, and when it was last heard.
@@ -612,6 +635,7 @@ impl Media {
     fn close(&mut self, index: u32, sink: &mut impl Sink) {
         let Some(slot) = self.streams.get_mut(index) else { return };
         slot.stream.finish(&mut self.closed);
+        self.counters.capture_duplicates += slot.stream.counts().capture_duplicates;
         self.tell_windows(index, sink);
         let Some(slot) = self.streams.remove(index) else { return };
         let hash = slot.flow.hash_with(&self.hasher);
@@ -702,6 +726,13 @@ impl Media {
     }
 }
 
+impl Slot {
+    fn outlives_successor(&self) -> bool {
+        matches!(self.ending.as_deref(), Some(Ending::Succeeded(since))
+            if self.stream.last().nanos_since(*since) > OVERLAP_NANOS)
+    }
+}
+
 impl CallMedia {
     /// Books what an ended stream was. Only the first hop of the same media rates the call (MEAS 1.11.4).
     fn leave(&mut self, slot: &Slot, fact: &event::Stream) {
@@ -774,6 +805,8 @@ fn call_media(calls: &mut Vec<Option<CallMedia>>, call: CallKey) -> Option<&mut 
 const NONE: u32 = u32::MAX;
 /// DESIGN 1: a stream closes 1 s after the end of its call.
 const LINGER_NANOS: i64 = 1_000_000_000;
+/// MEAS 1.9: two streams on one 5-tuple for longer are mixed, not one after the other.
+const OVERLAP_NANOS: i64 = 2_000_000_000;
 /// A stream without a call is forgotten after this silence; until then it may come back.
 const FORGET_NANOS: i64 = 10 * IDLE_NANOS;
 /// Streams looked at to find one worth evicting.
