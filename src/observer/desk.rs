@@ -126,7 +126,13 @@ impl Desk {
     fn udp(&mut self, stamp: Stamp, packet: &Packet<'_>, sink: &mut impl Sink) {
         let Self { media, talk, .. } = self;
         match demux::classify(packet.payload) {
-            Kind::Rtcp => media.rtcp(stamp, packet, sink),
+            Kind::Rtcp => {
+                if talk.repeats.captured_twice(stamp, packet) {
+                    media.counters.capture_duplicates += 1;
+                } else {
+                    media.rtcp(stamp, packet, sink);
+                }
+            }
             _ if packet.payload.starts_with(b"HEP3") => talk.hep(stamp, packet.payload, media, sink),
             _ if sip::looks_like(packet.payload) => {
                 if talk.repeats.captured_twice(stamp, packet) {

@@ -1,4 +1,4 @@
-//! SIP datagrams captured twice (MEAS 1.11.1): the same datagram on a second interface, or mirrored twice into
+//! SIP and RTCP datagrams captured twice (MEAS 1.11.1): the same datagram on a second interface, or mirrored twice into
 //! one. A retransmission has an IP identification of its own.
 
 use std::hash::BuildHasher;

@@ -140,6 +140,9 @@ impl Sequence {
         self.seen[word(extended)] |= bit(extended);
     }
 
+    /// Once in 64 packets: apart, so that the way of the others is short.
+    #[cold]
+    #[inline(never)]
     fn finalise(&mut self, limit: u32, tell: &mut impl FnMut(Outcome, u32, u64)) {
         while before(self.final_below, limit) {
             let left = limit.wrapping_sub(self.final_below);

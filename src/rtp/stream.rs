@@ -228,6 +228,7 @@ struct Held {
     ticks: u32,
     payload_type: u8,
     length: u32,
+    copy: Recent,
 }
 
 /// Fingerprint of one of the last packets (MEAS 1.11).
@@ -347,10 +348,16 @@ impl Stream {
                 self.reordered += 1;
                 (extended, Order::Behind)
             }
+<<<<<<< HEAD
             Place::Duplicate => return self.duplicate(packet),
             Place::Outside => return self.outside(packet, formats, closed),
         };
         self.accept(packet, extended, order, formats);
+=======
+            Place::Duplicate => self.again(packet),
+            Place::Outside => self.outside(packet, formats, closed),
+        }
+>>>>>>> h-hard
     }
 
     /// Ends the segment (MEAS 1.3): all its losses are final. The next packet opens a new one.
@@ -746,12 +753,19 @@ impl Stream {
     /// A packet far from the others: held until its successor confirms a restart, else rejected (MEAS 1.2).
     #[cold]
     fn outside(&mut self, packet: &Packet<'_>, formats: &impl Formats, closed: &mut Vec<Closed>) {
-        let held = self.rare_mut().held.replace(Held {
+        let copy = Recent::of(packet);
+        let rare = self.rare_mut();
+        if rare.held.is_some_and(|held| held.seq == packet.seq && held.copy.is_captured_again(&copy)) {
+            self.capture_duplicates += 1;
+            return;
+        }
+        let held = rare.held.replace(Held {
             stamp: packet.stamp,
             seq: packet.seq,
             ticks: packet.ticks,
             payload_type: packet.payload_type,
             length: packet.length,
+            copy,
         });
         let confirmed = self.confirming == u32::from(packet.seq);
         self.confirming = u32::from(packet.seq.wrapping_add(1));
@@ -779,6 +793,7 @@ impl Stream {
         self.anchor_media(held.stamp);
         self.jitter.forget_reference();
         self.reopen(&first, formats);
+        self.recent[usize::from(held.seq & 3)] = held.copy;
         self.push(packet, formats, closed);
     }
 
@@ -789,16 +804,25 @@ impl Stream {
         }
     }
 
-    /// Is a packet whose number was seen the same one, captured again (MEAS 1.11.1)?
-    fn captured_twice(&self, packet: &Packet<'_>) -> bool {
+    /// A packet whose number was seen: sent again, or captured again (MEAS 1.11).
+    fn again(&mut self, packet: &Packet<'_>) {
         let copy = Recent::of(packet);
+<<<<<<< HEAD
         let seen = &self.recent[usize::from(packet.seq & 1)];
         if seen.content != copy.content {
             return false;
+=======
+        let seen = &mut self.recent[usize::from(packet.seq & 3)];
+        if seen.is_captured_again(&copy) {
+            self.capture_duplicates += 1;
+            return;
         }
-        seen.interface != copy.interface
-            || (seen.ip_id == copy.ip_id
-                && (copy.ip_id != 0 || copy.nanos.wrapping_sub(seen.nanos) < CAPTURE_COPY_NANOS))
+        self.duplicates += 1;
+        if seen.content == copy.content {
+            // What was sent twice may be captured twice as well.
+            *seen = copy;
+>>>>>>> h-hard
+        }
     }
 
     #[cold]
@@ -951,6 +975,14 @@ impl Recent {
             ip_id: packet.ip_id,
             interface: packet.interface as u16,
         }
+    }
+
+    /// Is a packet of the same number the same packet, seen once more (MEAS 1.11.1)?
+    fn is_captured_again(&self, copy: &Self) -> bool {
+        self.content == copy.content
+            && (self.interface != copy.interface
+                || self.ip_id == copy.ip_id
+                    && (copy.ip_id != 0 || copy.nanos.wrapping_sub(self.nanos) < CAPTURE_COPY_NANOS))
     }
 }
 

@@ -6,6 +6,7 @@ use sidetone::capture::file::Files;
 use sidetone::capture::{Progress, Source};
 use sidetone::event::{Call, Event, Registration, Report, Stream, Totals, Window};
 use sidetone::observer::{Observer, Settings};
+use sidetone::wire::Frame;
 
 /// Everything that was told about one capture.
 #[derive(Default)]
@@ -23,20 +24,24 @@ impl Measured {
     /// Reads a pcap or pcapng file.
     pub(crate) fn of(capture: Vec<u8>) -> Self {
         let mut measured = Self::default();
-        let mut sink = |event: Event| match event {
-            Event::Call(call) => measured.calls.push(call),
-            Event::Registration(registration) => measured.registrations.push(registration),
-            Event::Stream(stream) => measured.streams.push(stream),
-            Event::Report(report) => measured.reports.push(report),
-            Event::Window(window) => measured.windows.push(window),
-            Event::Transfer(_) => {}
-        };
         let mut files = Files::from_reader("in memory", Cursor::new(capture));
         let mut observer = Observer::new(Settings::default());
-        while files.poll(&mut |frames| observer.packets(frames, &mut sink)).unwrap() == Progress::More {}
+        let mut take = |frames: &[Frame<'_>]| observer.packets(frames, &mut |event| measured.take(event));
+        while files.poll(&mut take).unwrap() == Progress::More {}
         assert_eq!(files.faults(), []);
-        observer.finish(&mut sink);
+        observer.finish(&mut |event| measured.take(event));
         measured.totals = observer.totals();
         measured
+    }
+
+    pub(crate) fn take(&mut self, event: Event) {
+        match event {
+            Event::Call(call) => self.calls.push(call),
+            Event::Registration(registration) => self.registrations.push(registration),
+            Event::Stream(stream) => self.streams.push(stream),
+            Event::Report(report) => self.reports.push(report),
+            Event::Window(window) => self.windows.push(window),
+            Event::Transfer(_) => {}
+        }
     }
 }
