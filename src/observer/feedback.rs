@@ -27,11 +27,7 @@ impl Media {
                         if let Some(slot) =
                             self.stream_between(from, to, ssrc).and_then(|index| self.slot(index))
                         {
-<<<<<<< HEAD
                             slot.ending.get_or_insert(Ending::Bye);
-=======
-                            slot.ending.get_or_insert_with(|| Box::new(Ending::Bye));
->>>>>>> h-hard
                         }
                     }
                 }

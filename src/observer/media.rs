@@ -459,7 +459,6 @@ impl Media {
             return false;
         }
         self.next_sweep = now.plus_seconds(1);
-<<<<<<< HEAD
         let (mut over, mut overlapping) = (Vec::new(), Vec::new());
         for (index, slot) in self.streams.iter() {
             let silent = now.nanos_since(slot.stream.last());
@@ -467,14 +466,6 @@ impl Media {
                 overlapping.push(index);
             }
             if slot.ending.is_some() && silent >= LINGER_NANOS
-=======
-        let (mut over, mut mixed) = (Vec::new(), Vec::new());
-        for (index, slot) in self.streams.iter() {
-            let silent = now.nanos_since(slot.stream.last());
-            if slot.outlives_successor() {
-                mixed.push(index);
-            } else if slot.ending.is_some() && silent >= LINGER_NANOS
->>>>>>> h-hard
                 || slot.call.is_none() && silent >= FORGET_NANOS
             {
                 over.push(index);
@@ -484,9 +475,6 @@ impl Media {
                 let (source, destination) = (slot.flow.source(), slot.flow.destination());
                 media.hearing.heard(slot.direction, &slot.stream, source, destination, &mut self.visibility);
             }
-        }
-        for index in mixed {
-            self.mix(index);
         }
         for index in over {
             self.close(index, sink);
@@ -505,7 +493,6 @@ impl Media {
         true
     }
 
-<<<<<<< HEAD
     /// One more second in which a stream and its successor flow both: mixing, or a collision.
     fn overlap(&mut self, index: u32) {
         let Some(slot) = self.streams.get_mut(index) else { return };
@@ -523,22 +510,6 @@ impl Media {
                 && slot.flow.destination() == destination
             {
                 slot.overlap_seconds = OVERLAP_SECONDS;
-=======
-    /// A stream flows on beside the one that seemed to replace it: both stay (MEAS 1.9).
-    fn mix(&mut self, index: u32) {
-        let Some(slot) = self.streams.get_mut(index) else { return };
-        let Some(Ending::Succeeded(since)) = slot.ending.take().map(|ending| *ending) else { return };
-        slot.ssrc_overlap = true;
-        let (source, destination) = (slot.flow.source(), slot.flow.destination());
-        let Some(media) = slot.call.and_then(|call| call_media(&mut self.calls, call)) else { return };
-        for &other in &media.streams {
-            if let Some(other) = self.streams.get_mut(other)
-                && other.stream.last().nanos_since(since) > OVERLAP_NANOS
-                && other.flow.source() == source
-                && other.flow.destination() == destination
-            {
-                other.ssrc_overlap = true;
->>>>>>> h-hard
             }
         }
     }
@@ -772,13 +743,6 @@ impl Media {
     }
 }
 
-impl Slot {
-    fn outlives_successor(&self) -> bool {
-        matches!(self.ending.as_deref(), Some(Ending::Succeeded(since))
-            if self.stream.last().nanos_since(*since) > OVERLAP_NANOS)
-    }
-}
-
 impl CallMedia {
     /// Books what an ended stream was. Only the first hop of the same media rates the call (MEAS 1.11.4).
     fn leave(&mut self, slot: &Slot, fact: &event::Stream) {
@@ -852,13 +816,8 @@ fn call_media(calls: &mut Vec<Option<CallMedia>>, call: CallKey) -> Option<&mut 
 const NONE: u32 = u32::MAX;
 /// DESIGN 1: a stream closes 1 s after the end of its call.
 const LINGER_NANOS: i64 = 1_000_000_000;
-<<<<<<< HEAD
 /// MEAS 1.9: two SSRCs interleaved for more than 2 s.
 const OVERLAP_SECONDS: u8 = 3;
-=======
-/// MEAS 1.9: two streams on one 5-tuple for longer are mixed, not one after the other.
-const OVERLAP_NANOS: i64 = 2_000_000_000;
->>>>>>> h-hard
 /// A stream without a call is forgotten after this silence; until then it may come back.
 const FORGET_NANOS: i64 = 10 * IDLE_NANOS;
 /// Streams looked at to find one worth evicting.

@@ -348,16 +348,16 @@ impl Stream {
                 self.reordered += 1;
                 (extended, Order::Behind)
             }
-<<<<<<< HEAD
-            Place::Duplicate => return self.duplicate(packet),
-            Place::Outside => return self.outside(packet, formats, closed),
+            Place::Duplicate => {
+                self.again(packet);
+                return;
+            }
+            Place::Outside => {
+                self.outside(packet, formats, closed);
+                return;
+            }
         };
         self.accept(packet, extended, order, formats);
-=======
-            Place::Duplicate => self.again(packet),
-            Place::Outside => self.outside(packet, formats, closed),
-        }
->>>>>>> h-hard
     }
 
     /// Ends the segment (MEAS 1.3): all its losses are final. The next packet opens a new one.
@@ -541,16 +541,6 @@ impl Stream {
     fn come_back(&mut self, packet: &Packet<'_>, formats: &impl Formats, closed: &mut Vec<Closed>) {
         self.close_segment(closed);
         self.reopen(packet, formats);
-    }
-
-    /// A packet whose number was seen.
-    #[cold]
-    fn duplicate(&mut self, packet: &Packet<'_>) {
-        if self.captured_twice(packet) {
-            self.capture_duplicates += 1;
-        } else {
-            self.duplicates += 1;
-        }
     }
 
     /// The first packet of a segment.
@@ -793,7 +783,7 @@ impl Stream {
         self.anchor_media(held.stamp);
         self.jitter.forget_reference();
         self.reopen(&first, formats);
-        self.recent[usize::from(held.seq & 3)] = held.copy;
+        self.recent[usize::from(held.seq & 1)] = held.copy;
         self.push(packet, formats, closed);
     }
 
@@ -805,14 +795,10 @@ impl Stream {
     }
 
     /// A packet whose number was seen: sent again, or captured again (MEAS 1.11).
+    #[cold]
     fn again(&mut self, packet: &Packet<'_>) {
         let copy = Recent::of(packet);
-<<<<<<< HEAD
-        let seen = &self.recent[usize::from(packet.seq & 1)];
-        if seen.content != copy.content {
-            return false;
-=======
-        let seen = &mut self.recent[usize::from(packet.seq & 3)];
+        let seen = &mut self.recent[usize::from(packet.seq & 1)];
         if seen.is_captured_again(&copy) {
             self.capture_duplicates += 1;
             return;
@@ -821,7 +807,6 @@ impl Stream {
         if seen.content == copy.content {
             // What was sent twice may be captured twice as well.
             *seen = copy;
->>>>>>> h-hard
         }
     }
 
