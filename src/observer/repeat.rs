@@ -3,14 +3,15 @@
 
 use std::hash::BuildHasher;
 
-use foldhash::fast::RandomState;
+use foldhash::fast::FixedState;
 
 use crate::Stamp;
 use crate::wire::Packet;
 
 /// The last datagrams, by the hash of what must be equal.
 pub(crate) struct Repeats {
-    hasher: RandomState,
+    /// The same in every run: two datagrams in one slot hide one another, which must not be left to chance.
+    hasher: FixedState,
     slots: Vec<Seen>,
 }
 
@@ -24,7 +25,7 @@ struct Seen {
 
 impl Default for Repeats {
     fn default() -> Self {
-        Self { hasher: RandomState::default(), slots: vec![Seen::default(); SLOTS] }
+        Self { hasher: FixedState::default(), slots: vec![Seen::default(); SLOTS] }
     }
 }
 
