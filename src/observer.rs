@@ -103,6 +103,9 @@ impl Observer {
                 if frame.stamp >= self.next_tick {
                     self.tick(frame.stamp, sink);
                 }
+                if self.capture.packets.is_multiple_of(CLOCK_CHECK) {
+                    self.check_clock(frame.stamp);
+                }
                 match ahead {
                     Ahead::Media(media) if self.desk.media.offer(media, frame, sink) => {}
                     _ => self.frame(frame, sink),
@@ -114,7 +117,7 @@ impl Observer {
     /// Time has come to `now`: works off what is due.
     pub fn tick(&mut self, now: Stamp, sink: &mut impl Sink) {
         let grid = Stamp(now.0 - now.0 % TICK_NANOS);
-        self.next_tick = Stamp(grid.0 + TICK_NANOS);
+        self.next_tick = grid.plus_nanos(TICK_NANOS as i64);
         self.decoder.expire(grid);
         self.desk.tick(grid, sink);
     }
@@ -143,6 +146,16 @@ impl Observer {
         }
         self.desk.totals(&mut totals);
         totals
+    }
+
+    /// A clock that was set back, or one frame with a time far ahead, must not stop the timers for good. Looked at
+    /// now and then only: else two clocks in one capture would make every frame a tick.
+    #[cold]
+    fn check_clock(&mut self, now: Stamp) {
+        if self.next_tick.nanos_since(now) > SET_BACK_NANOS {
+            self.next_tick = now;
+            self.desk.media.clock_set_back(now);
+        }
     }
 
     /// Is this a packet of a stream that is known, as nearly all are? A guess, which is checked in its turn.
@@ -233,5 +246,9 @@ pub(crate) struct Known<'a> {
 
 /// Frames looked at ahead of the one that is worked on.
 const AHEAD: usize = 32;
+/// Frames from one look at the clock to the next.
+const CLOCK_CHECK: u64 = 1024;
+/// Time that goes back by more was set back; by less, frames are out of order.
+const SET_BACK_NANOS: i64 = 60_000_000_000;
 /// The grid of time on which timers run.
 const TICK_NANOS: u64 = 100_000_000;

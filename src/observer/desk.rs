@@ -130,7 +130,8 @@ impl Desk {
                 if talk.repeats.captured_twice(stamp, packet) {
                     media.counters.capture_duplicates += 1;
                 } else {
-                    media.rtcp(stamp, packet, sink);
+                    media.rtcp(stamp, packet);
+                    talk.tell_reports(media, sink);
                 }
             }
             _ if packet.payload.starts_with(b"HEP3") => talk.hep(stamp, packet.payload, media, sink),
@@ -194,15 +195,20 @@ impl Desk {
         for (reason, count) in &self.talk.skipped {
             *totals.skipped.entry(reason).or_default() += count;
         }
+        let tcp = self.tcp.counters();
         let evicted = [
-            ("calls", calls.calls_evicted),
-            ("calls_refused", calls.calls_refused),
+            ("calls", calls.calls_evicted + calls.calls_refused),
             ("registrations", calls.registrations_evicted),
+            ("bindings", calls.bindings_evicted),
             ("transactions", calls.transactions_evicted),
+            ("transfers", calls.transfers_evicted),
             ("streams", media.streams_evicted),
             ("endpoints", media.targets_refused),
             ("candidates", self.media.probation.counters().evicted),
-            ("tcp_flows", self.tcp.counters().evicted),
+            ("rtcp_legs", self.media.round_trips.evicted()),
+            ("tcp_flows", tcp.evicted + tcp.recycled),
+            ("tcp_bytes", tcp.released),
+            ("sctp_fragments", self.sctp.counters().evicted),
         ];
         totals.evicted.extend(evicted.into_iter().filter(|&(_, count)| count > 0));
     }
@@ -258,7 +264,8 @@ impl Talk {
                     dscp: 0,
                     interface: 0,
                 };
-                media.rtcp(stamp, &packet, sink);
+                media.rtcp(stamp, &packet);
+                self.tell_reports(media, sink);
             }
             _ => *self.skipped.entry("hep_other").or_default() += 1,
         }
@@ -333,6 +340,14 @@ impl Talk {
         }
     }
 
+    /// Passes on what endpoints reported about streams, under the Call-ID that is known by now.
+    fn tell_reports(&self, media: &mut Media, sink: &mut impl Sink) {
+        for (call, mut report) in media.reports.drain(..) {
+            report.call_id = call.and_then(|call| self.calls.get(call)).map(|call| call.call_id());
+            sink.event(Event::Report(report));
+        }
+    }
+
     /// Tells streams that are over.
     fn tell_streams(&mut self, media: &mut Media, sink: &mut impl Sink) {
         for (call, mut stream) in media.ended.drain(..) {
@@ -347,10 +362,6 @@ impl Talk {
         for key in self.done.drain(..) {
             let outcome = media.take(key);
             let Some(mut call) = self.calls.take(key) else { continue };
-            for mut report in outcome.reports {
-                report.call_id = Some(call.call_id.clone());
-                sink.event(Event::Report(report));
-            }
             call.streams = outcome.streams;
             call.codec = outcome.codec;
             call.mos = outcome.mos;

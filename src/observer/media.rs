@@ -50,7 +50,7 @@ pub(crate) struct Media {
     pub(crate) named: Named,
     visibility: Visibility,
     pub(crate) round_trips: RoundTrips,
-    /// XR reports about streams of calls that are not over.
+    /// XR reports and the call of their stream, until the owner has told them.
     pub(crate) reports: Vec<(Option<CallKey>, Report)>,
     rating: Rating,
     serial: u32,
@@ -163,8 +163,6 @@ pub(crate) struct Outcome {
     pub(crate) dead_air: Option<bool>,
     /// Why some of it is absent.
     pub(crate) why: Why,
-    /// Reports about its streams, still without Call-ID.
-    pub(crate) reports: Vec<Report>,
 }
 
 impl Media {
@@ -181,7 +179,7 @@ impl Media {
             probation: Probation::new(limits.candidates, &[]),
             named: Named::default(),
             visibility: Visibility::default(),
-            round_trips: RoundTrips::new(limits.streams),
+            round_trips: RoundTrips::new(limits.streams.div_ceil(2)),
             reports: Vec::new(),
             rating,
             serial: 0,
@@ -292,6 +290,9 @@ impl Media {
             Some(target) => (Some(target.call), Some(target.direction(by_source)), target.secure),
             None => (None, None, false),
         };
+        if let Some(call) = call {
+            self.make_room_in(call, sink);
+        }
         let formats = Lookup { targets: &self.targets, flow: &flow, by_source };
         let stream = Stream::open(&Packet::of(first), secure, &formats);
         self.serial += 1;
@@ -321,7 +322,7 @@ impl Media {
         self.by_ssrc.insert(ssrc, index);
         match call {
             Some(call) => self.adopt(index, call),
-            None => self.unclaimed.entry(destination).or_default().push(index),
+            None => self.wait_for_sdp(index, destination),
         }
         for seen in rest {
             self.push(index, &Packet::of(seen), sink);
@@ -366,11 +367,18 @@ impl Media {
                 Target { call, side, secure: media.secure, formats: media.formats.as_slice().into() };
             let direction = target.direction(false);
             let known = self.targets.insert(endpoint, target).is_some_and(|old| old.call == call);
-            if !known {
-                own.targets.push(endpoint);
-            }
             if known {
                 self.learn(call, endpoint);
+            } else if !own.targets.contains(&endpoint) {
+                own.targets.push(endpoint);
+                if own.targets.len() > MAX_CALL_TARGETS {
+                    // Whoever moves its media that often has left the first ones long ago.
+                    let first = own.targets.remove(0);
+                    if self.targets.get(&first).is_some_and(|target| target.call == call) {
+                        self.targets.remove(&first);
+                        self.counters.targets_refused += 1;
+                    }
+                }
             }
             for index in self.unclaimed.remove(&endpoint).unwrap_or_default() {
                 if let Some(slot) = self.streams.get_mut(index) {
@@ -514,6 +522,11 @@ impl Media {
         }
     }
 
+    /// Packet time goes on from here, although it was later before.
+    pub(crate) fn clock_set_back(&mut self, now: Stamp) {
+        self.next_sweep = self.next_sweep.min(now);
+    }
+
     /// Calls with media, and when it was last heard.
     pub(crate) fn last_heard(&self) -> impl Iterator<Item = (CallKey, Stamp)> {
         self.calls.iter().enumerate().filter_map(|(index, media)| {
@@ -529,9 +542,7 @@ impl Media {
         else {
             return Outcome::default();
         };
-        let (own, others) =
-            std::mem::take(&mut self.reports).into_iter().partition(|(of, _)| *of == Some(call));
-        self.reports = others;
+        while self.calls.pop_if(|slot| slot.is_none()).is_some() {}
         let one_way = media.hearing.unjudged(media.on_hold).filter(|_| media.answered.is_some());
         let mut why = media.why;
         why.extend(one_way.map(|reason| ("one_way", reason)));
@@ -550,7 +561,6 @@ impl Media {
             one_way: media.hearing.one_way,
             dead_air: media.hearing.dead_air,
             why,
-            reports: own.into_iter().map(|(_, report)| report).collect(),
         }
     }
 
@@ -716,6 +726,15 @@ impl Media {
         }
     }
 
+    /// A stream without a call, to be found by SDP that names where it goes; of many the newest.
+    fn wait_for_sdp(&mut self, index: u32, destination: Endpoint) {
+        let waiting = self.unclaimed.entry(destination).or_default();
+        if waiting.len() >= MAX_CALL_STREAMS {
+            waiting.remove(0);
+        }
+        waiting.push(index);
+    }
+
     fn unclaim(&mut self, index: u32, destination: Endpoint) {
         if let Some(waiting) = self.unclaimed.get_mut(&destination) {
             waiting.retain(|&other| other != index);
@@ -723,6 +742,18 @@ impl Media {
                 self.unclaimed.remove(&destination);
             }
         }
+    }
+
+    /// One call must not fill the table: of its streams the one that is silent for longest gives way.
+    fn make_room_in(&mut self, call: CallKey, sink: &mut impl Sink) {
+        let Some(media) = call_media(&mut self.calls, call) else { return };
+        if media.streams.len() < MAX_CALL_STREAMS {
+            return;
+        }
+        let last = |index: &u32| self.streams.get(*index).map(|slot| slot.stream.last());
+        let Some(oldest) = media.streams.iter().copied().min_by_key(last) else { return };
+        self.counters.streams_evicted += 1;
+        self.close(oldest, sink);
     }
 
     /// Makes room: of the next few streams around, the one that is silent for longest.
@@ -746,7 +777,9 @@ impl Media {
 impl CallMedia {
     /// Books what an ended stream was. Only the first hop of the same media rates the call (MEAS 1.11.4).
     fn leave(&mut self, slot: &Slot, fact: &event::Stream) {
-        self.ids.push(slot.serial);
+        if self.ids.len() < MAX_CALL_IDS {
+            self.ids.push(slot.serial);
+        }
         if slot.hop.place > 0 {
             return;
         }
@@ -807,10 +840,12 @@ fn call_media(calls: &mut Vec<Option<CallMedia>>, call: CallKey) -> Option<&mut 
     if index >= calls.len() {
         calls.resize_with(index + 1, || None);
     }
-    let media = calls
-        .get_mut(index)?
-        .get_or_insert_with(|| CallMedia { generation: call.generation, ..CallMedia::default() });
-    (media.generation == call.generation).then_some(media)
+    let slot = calls.get_mut(index)?;
+    // What an earlier call left in the slot is nobody's.
+    if slot.as_ref().is_none_or(|media| media.generation < call.generation) {
+        *slot = Some(CallMedia { generation: call.generation, ..CallMedia::default() });
+    }
+    slot.as_mut().filter(|media| media.generation == call.generation)
 }
 
 const NONE: u32 = u32::MAX;
@@ -820,6 +855,12 @@ const LINGER_NANOS: i64 = 1_000_000_000;
 const OVERLAP_SECONDS: u8 = 3;
 /// A stream without a call is forgotten after this silence; until then it may come back.
 const FORGET_NANOS: i64 = 10 * IDLE_NANOS;
+/// Live streams of one call, and streams that wait at one endpoint for SDP: a conference has fewer.
+const MAX_CALL_STREAMS: usize = 64;
+/// Endpoints that one call has named.
+const MAX_CALL_TARGETS: usize = 64;
+/// Streams listed with one call, the first ones.
+const MAX_CALL_IDS: usize = 256;
 /// Streams looked at to find one worth evicting.
 const EVICTION_SAMPLE: usize = 32;
 /// MEAS 1.11.4: equal packets that make two streams hops of one, and packets looked at.

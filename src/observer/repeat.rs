@@ -10,7 +10,7 @@ use crate::wire::Packet;
 
 /// The last datagrams, by the hash of what must be equal.
 pub(crate) struct Repeats {
-    /// The same in each process: what shares a place decides what is found.
+    /// The same in every run: two datagrams in one slot hide one another, which must not be left to chance.
     hasher: FixedState,
     slots: Vec<Seen>,
 }
