@@ -99,7 +99,12 @@ fn keys_pressed_by_info_stand_with_the_call() {
         let info = message("INFO sip:b@x SIP/2.0", cseq, "INFO", "b", "application/dtmf-relay", &relay);
         world.sip(at, 1, 2, &info);
         world.sip(at + 0.5, 1, 2, &info);
-        world.sip(at + 0.6, 2, 1, &message("SIP/2.0 200 OK", cseq, "INFO", "b", "application/dtmf-relay", &relay));
+        world.sip(
+            at + 0.6,
+            2,
+            1,
+            &message("SIP/2.0 200 OK", cseq, "INFO", "b", "application/dtmf-relay", &relay),
+        );
     }
     let world = world.run();
     assert_eq!((world.calls.len(), &world.calls[0].dtmf), (1, &vec!["5".to_owned(), "#".to_owned()]));
@@ -128,11 +133,20 @@ fn rtp(seq: u16, ssrc: u32, payload_type: u8, ticks: u32, payload: &[u8]) -> Vec
 
 /// 20 ms of something loud that is never the same, or of mu-law silence.
 fn speech(seq: u32) -> Vec<u8> {
-    (0..160).map(|i| (seq.wrapping_mul(2_654_435_761).rotate_left(i % 32) as u8 & 0x8f) | (i as u8 & 1)).collect()
+    (0..160)
+        .map(|i| (seq.wrapping_mul(2_654_435_761).rotate_left(i % 32) as u8 & 0x8f) | (i as u8 & 1))
+        .collect()
 }
 
 /// 20 ms packets of PCMU from `begin` to `end`, silent where told.
-fn talk(world: &mut World, from: (u8, u16), to: (u8, u16), begin: f64, end: f64, silent: impl Fn(f64) -> bool) {
+fn talk(
+    world: &mut World,
+    from: (u8, u16),
+    to: (u8, u16),
+    begin: f64,
+    end: f64,
+    silent: impl Fn(f64) -> bool,
+) {
     for n in 0..((end - begin) * 50.0) as u32 {
         let at = begin + f64::from(n) * 0.02;
         let payload = if silent(at) { vec![0xff; 160] } else { speech(n) };
@@ -163,7 +177,9 @@ fn dead_air_is_both_at_a_time_or_one_for_long() {
 /// Every number of a fact that is null, by its path.
 fn absent(fact: &impl serde::Serialize, fields: &[&str]) -> Vec<String> {
     let fact = serde_json::to_value(fact).unwrap();
-    let pointer = |field: &str| fact.pointer(&format!("/{}", field.replace('.', "/"))).is_none_or(serde_json::Value::is_null);
+    let pointer = |field: &str| {
+        fact.pointer(&format!("/{}", field.replace('.', "/"))).is_none_or(serde_json::Value::is_null)
+    };
     let inside = |field: &str| field.split_once('.').is_none_or(|(outer, _)| !fact[outer].is_null());
     fields.iter().filter(|field| pointer(field) && inside(field)).map(|field| (*field).to_owned()).collect()
 }
@@ -217,15 +233,45 @@ fn reasons_say_what_happened() {
     talk(&mut world, (1, 4000), (2, 4000), 0.3, 0.8, |_| false);
     let world = world.run();
     let why = |field: &str| world.calls[0].why.get(field).copied().unwrap_or_default();
-    assert_eq!([why("mos"), why("one_way"), why("dead_air")], ["too short", "too short", "one direction only"]);
-    assert_eq!([why("ring"), why("post_dial_delay"), why("duration")], ["answered without 180 to 183"; 2].into_iter().chain([""]).collect::<Vec<_>>()[..]);
+    assert_eq!(
+        [why("mos"), why("one_way"), why("dead_air")],
+        ["too short", "too short", "one direction only"]
+    );
+    assert_eq!(
+        [why("ring"), why("post_dial_delay"), why("duration")],
+        ["answered without 180 to 183"; 2].into_iter().chain([""]).collect::<Vec<_>>()[..]
+    );
     assert_eq!(world.streams[0].why["rtcp"], "no RTCP");
     let mut silent = World::new();
     silent.call((1, 4000), (2, 4000), 4.0);
     let silent = silent.run();
-    assert_eq!((silent.calls[0].why["mos"], silent.calls[0].why["codec"]), ("no media seen", "no media seen"));
+    assert_eq!(
+        (silent.calls[0].why["mos"], silent.calls[0].why["codec"]),
+        ("no media seen", "no media seen")
+    );
     let mut unanswered = World::new();
     unanswered.invite("application/sdp", &sdp((1, 4000)));
     let call = &unanswered.run().calls[0];
-    assert_eq!((call.why["setup"], call.why["disconnect"], call.why["status"]), ("not answered", "not answered", "no response"));
+    assert_eq!(
+        (call.why["setup"], call.why["disconnect"], call.why["status"]),
+        ("not answered", "not answered", "no response")
+    );
+}
+
+#[test]
+fn what_runs_at_no_clock_rate_has_no_score() {
+    let mut world = World::new();
+    talk(&mut world, (1, 4000), (2, 4000), 0.0, 30.0, |_| false);
+    for n in 0..1500_u32 {
+        // A counter where RTP has its time stamp.
+        world.send(f64::from(n) * 0.02, (3, 4000), (4, 4000), &rtp(n as u16, 3, 0, n, &speech(n)));
+    }
+    let world = world.run();
+    assert_eq!(world.streams.len(), 2);
+    for stream in &world.streams {
+        let is_rtp = stream.ssrc == "0x00000001";
+        assert_eq!(stream.mos.is_some(), is_rtp, "{stream:#?}");
+        assert_eq!(stream.why.get("mos").copied(), (!is_rtp).then_some("rate implausible"));
+        assert_eq!(stream.lost, 0);
+    }
 }

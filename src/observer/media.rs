@@ -100,6 +100,8 @@ pub(crate) struct Slot {
     worst_window: f32,
     early: bool,
     ssrc_overlap: bool,
+    /// Found without SDP, and its pace is that of no clock; `None` until a window has shown it.
+    implausible: Option<bool>,
 }
 
 /// Why a stream is over as soon as it is silent for 1 s.
@@ -312,6 +314,7 @@ impl Media {
             ending: None,
             reported: None,
             worst_window: f32::INFINITY,
+            implausible: None,
         });
         let Self { streams, hasher, .. } = self;
         self.flows.insert_unique(hash, Entry { tag: hash as u32, index }, |entry| {
@@ -528,6 +531,10 @@ impl Media {
 
     fn tell_windows(&mut self, index: u32, sink: &mut impl Sink) {
         let Some(slot) = self.streams.get_mut(index) else { return };
+        let unproven = slot.origin == Origin::Heuristic && slot.call.is_none();
+        if *slot.implausible.get_or_insert_with(|| unproven && !slot.stream.keeps_pace()) {
+            self.closed.clear();
+        }
         for closed in self.closed.drain(..) {
             if let Some(window) = slot.stream.window_fact(&closed, &self.rating, slot.direction) {
                 slot.worst_window = slot.worst_window.min(window.mos_lq as f32);
@@ -581,6 +588,10 @@ impl Media {
                 Concealment::Disabled => Some(false),
                 Concealment::Enhanced | Concealment::Standard => Some(true),
             }),
+            receiver_delay: voip
+                .filter(|voip| voip.end_system_ms > 0)
+                .map(|voip| f64::from(voip.end_system_ms) / 1e3),
+            implausible: slot.implausible.unwrap_or(false),
             worst_window: slot.worst_window.is_finite().then_some(f64::from(slot.worst_window)),
         })
     }

@@ -421,6 +421,14 @@ impl Stream {
             || self.uses().any(|used| used.format.codec == Codec::ComfortNoise)
     }
 
+    /// Whether its time stamps run at the clock rate it is taken to have, within 10 % (MEAS 6.7) and the 200 ms
+    /// that a queue may add or take.
+    pub fn keeps_pace(&self) -> bool {
+        let arrived = self.last.seconds_since(self.first);
+        let media = self.media_ticks as f64 * self.seconds_per_tick;
+        (media - arrived).abs() <= 0.1 * arrived + EXPLAINED_NANOS / 1e9
+    }
+
     /// Seconds since sound was last heard; `None` where that cannot be told (MEAS 6.2).
     pub fn silent_seconds(&self) -> Option<f64> {
         self.silence.dead_air().map(|_| self.silence.seconds())
