@@ -275,3 +275,19 @@ fn what_runs_at_no_clock_rate_has_no_score() {
         assert_eq!(stream.lost, 0);
     }
 }
+
+#[test]
+fn srtp_shows_itself_by_its_tag_and_nothing_is_said_about_its_sound() {
+    let mut world = World::new();
+    for n in 0..1500_u32 {
+        let (at, ticks) = (f64::from(n) * 0.02, n * 160);
+        let tagged = [speech(n), vec![n as u8; 10]].concat();
+        world.send(at, (1, 4000), (2, 4000), &rtp(n as u16, 1, 8, ticks, &tagged));
+        world.send(at, (3, 4000), (4, 4000), &rtp(n as u16, 3, 97, ticks, &tagged[..30]));
+        world.send(at, (5, 4000), (6, 4000), &rtp(n as u16, 5, 8, ticks, &speech(n)));
+    }
+    let world = world.run();
+    let told: Vec<_> = world.streams.iter().map(|s| (s.codec.name(), s.srtp, s.dead_air)).collect();
+    assert_eq!(told, [("PCMA", true, None), ("G729", true, None), ("PCMA", false, Some(false))]);
+    assert_eq!(world.streams[0].why["dead_air"], "encrypted");
+}

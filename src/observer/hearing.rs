@@ -78,7 +78,8 @@ impl Hearing {
     fn listen(&mut self) {
         let (one, other) = (&self.to_caller, &self.to_callee);
         let for_long = |heard: &Heard, seconds| heard.silent_seconds.is_some_and(|silent| silent >= seconds);
-        let both_flow = one.last.zip(other.last).is_some_and(|(a, b)| a.nanos_since(b).abs() < PATIENCE_NANOS);
+        let both_flow =
+            one.last.zip(other.last).is_some_and(|(a, b)| a.nanos_since(b).abs() < PATIENCE_NANOS);
         let dead = for_long(one, ALONE_SECONDS)
             || for_long(other, ALONE_SECONDS)
             || both_flow && for_long(one, TOGETHER_SECONDS) && for_long(other, TOGETHER_SECONDS);

@@ -19,6 +19,7 @@ use crate::rtp::jitter::{Jitter, Update};
 use crate::rtp::payload::{Class, Codec, Format};
 use crate::rtp::probation::{self, Seen};
 use crate::rtp::sequence::{Outcome, Place, Sequence};
+use crate::rtp::srtp;
 
 /// One RTP packet as the stream needs it.
 #[derive(Clone, Copy, Debug)]
@@ -667,6 +668,11 @@ impl Stream {
 
     fn listen(&mut self, packet: &Packet<'_>) {
         if let Some(law) = Law::of(self.used.format.codec) {
+            if self.used.source != CodecSource::Sdp && srtp::is_tagged_g711(packet.payload_len, self.step) {
+                self.secure = true;
+                self.silence = Silence::default();
+                return;
+            }
             self.silence.sample(law, packet.payload, packet.stamp.nanos_since(self.first) as u64);
         }
     }
@@ -741,8 +747,9 @@ impl Stream {
         used.format.clock_rate = rate;
         let steps = rare.unclocked.windows(2).map(|pair| pair[1].1.wrapping_sub(pair[0].1));
         let step = steps.filter(|&step| step > 0).min().unwrap_or(0);
-        if let Some(codec) = probation::codec(rate, packet.payload_len, step) {
+        if let Some((codec, tagged)) = srtp::codec(rate, packet.payload_len, step) {
             used.format.codec = codec;
+            self.secure |= tagged;
         }
         used.source = CodecSource::Inferred;
         self.clock();
