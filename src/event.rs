@@ -46,6 +46,7 @@ pub type Why = BTreeMap<&'static str, &'static str>;
 
 /// One call, however many hops and legs the tap saw (DESIGN 2.1, MEAS 5).
 #[derive(Clone, Debug, Serialize)]
+#[allow(clippy::struct_excessive_bools, reason = "a record of independent facts")]
 pub struct Call {
     /// Call-ID of the primary leg.
     pub call_id: String,
@@ -248,6 +249,7 @@ pub enum RegistrationResult {
 
 /// One RTP stream: a 5-tuple and an SSRC (DESIGN 2.1).
 #[derive(Clone, Debug, Serialize)]
+#[allow(clippy::struct_excessive_bools, reason = "a record of independent facts")]
 pub struct Stream {
     /// Stable name inside one report.
     pub id: String,

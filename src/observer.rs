@@ -24,6 +24,7 @@ mod repeat;
 mod slab;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::hint::black_box;
 
 use self::desk::Desk;
@@ -54,6 +55,12 @@ pub struct Observer {
     desk: Desk,
     capture: CaptureTotals,
     next_tick: Stamp,
+}
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Observer").field("packets", &self.capture.packets).finish_non_exhaustive()
+    }
 }
 
 #[derive(Default)]

@@ -95,12 +95,13 @@ impl Hearing {
         if self.one_way.is_some() || now.nanos_since(answered) < PATIENCE_NANOS {
             return;
         }
-        let missing = match (self.to_caller.is_heard(now), self.to_callee.is_heard(now)) {
-            (false, true) if !self.to_caller.pauses => (Missing::ToCaller, self.to_callee),
-            (true, false) if !self.to_callee.pauses => (Missing::ToCallee, self.to_caller),
-            _ => return,
+        let (missing, other) = if self.to_caller.is_missing(now) && self.to_callee.flows(now) {
+            (Missing::ToCaller, self.to_callee)
+        } else if self.to_callee.is_missing(now) && self.to_caller.flows(now) {
+            (Missing::ToCallee, self.to_caller)
+        } else {
+            return;
         };
-        let (missing, other) = missing;
         let (Some(from), Some(to)) = (other.from, other.to) else { return };
         if visibility.shows(to, from, now) {
             self.one_way = Some(missing);
@@ -145,8 +146,17 @@ impl Hearing {
 }
 
 impl Heard {
-    fn is_heard(&self, now: Stamp) -> bool {
-        self.last.is_some_and(|last| now.nanos_since(last) < PATIENCE_NANOS) && self.packets >= ENOUGH_PACKETS
+    fn flows(&self, now: Stamp) -> bool {
+        self.packets >= ENOUGH_PACKETS && !self.is_silent(now)
+    }
+
+    /// Nothing comes, and silence suppression does not explain it.
+    fn is_missing(&self, now: Stamp) -> bool {
+        self.is_silent(now) && !self.pauses
+    }
+
+    fn is_silent(&self, now: Stamp) -> bool {
+        self.last.is_none_or(|last| now.nanos_since(last) >= PATIENCE_NANOS)
     }
 }
 
