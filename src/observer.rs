@@ -20,6 +20,7 @@ mod feedback;
 mod flow;
 mod hearing;
 mod media;
+mod relay;
 mod repeat;
 mod slab;
 

@@ -257,3 +257,75 @@ fn reasons_say_what_happened() {
         ("not answered", "not answered", "no response")
     );
 }
+
+#[test]
+fn what_runs_at_no_clock_rate_has_no_score() {
+    let mut world = World::new();
+    talk(&mut world, (1, 4000), (2, 4000), 0.0, 30.0, |_| false);
+    for n in 0..1500_u32 {
+        // A counter where RTP has its time stamp.
+        world.send(f64::from(n) * 0.02, (3, 4000), (4, 4000), &rtp(n as u16, 3, 0, n, &speech(n)));
+    }
+    let world = world.run();
+    assert_eq!(world.streams.len(), 2);
+    for stream in &world.streams {
+        let is_rtp = stream.ssrc == "0x00000001";
+        assert_eq!(stream.mos.is_some(), is_rtp, "{stream:#?}");
+        assert_eq!(stream.why.get("mos").copied(), (!is_rtp).then_some("rate implausible"));
+        assert_eq!(stream.lost, 0);
+    }
+}
+
+#[test]
+fn srtp_shows_itself_by_its_tag_and_nothing_is_said_about_its_sound() {
+    let mut world = World::new();
+    for n in 0..1500_u32 {
+        let (at, ticks) = (f64::from(n) * 0.02, n * 160);
+        let tagged = [speech(n), vec![n as u8; 10]].concat();
+        world.send(at, (1, 4000), (2, 4000), &rtp(n as u16, 1, 8, ticks, &tagged));
+        world.send(at, (3, 4000), (4, 4000), &rtp(n as u16, 3, 97, ticks, &tagged[..30]));
+        world.send(at, (5, 4000), (6, 4000), &rtp(n as u16, 5, 8, ticks, &speech(n)));
+    }
+    let world = world.run();
+    let told: Vec<_> = world.streams.iter().map(|s| (s.codec.name(), s.srtp, s.dead_air)).collect();
+    assert_eq!(told, [("PCMA", true, None), ("G729", true, None), ("PCMA", false, Some(false))]);
+    assert_eq!(world.streams[0].why["dead_air"], "encrypted");
+}
+
+/// PCMU speech from one endpoint to another for 3 s, `delay` late, under an SSRC of its own.
+fn relayed(world: &mut World, from: (u8, u16), to: (u8, u16), ssrc: u32, delay: f64) {
+    for n in 0..150_u32 {
+        let packet = rtp((n + ssrc) as u16, ssrc, 0, n * 160 + ssrc, &speech(n));
+        world.send(0.5 + f64::from(n) * 0.02 + delay, from, to, &packet);
+    }
+}
+
+#[test]
+fn a_relay_that_writes_its_own_ssrc_is_a_hop_of_the_same_call() {
+    let (caller, relay_in, relay_out, callee) = ((1, 4000), (9, 6000), (9, 6002), (2, 4000));
+    let mut world = World::new();
+    world.call(caller, relay_in, 5.0);
+    relayed(&mut world, caller, relay_in, 100, 0.0);
+    relayed(&mut world, relay_out, callee, 7000, 0.001);
+    let world = world.run();
+    let hops: Vec<_> =
+        world.streams.iter().map(|s| (s.hop.as_ref().map(|hop| hop.place), s.call_id.is_some())).collect();
+    assert_eq!(hops, [(None, true), (Some(1), true)], "{:#?}", world.streams);
+    assert_eq!(world.calls[0].streams.len(), 2);
+}
+
+#[test]
+fn one_source_of_the_same_music_to_two_listeners_is_no_relay() {
+    let mut world = World::new();
+    relayed(&mut world, (9, 6000), (1, 4000), 100, 0.0);
+    relayed(&mut world, (9, 6002), (2, 4000), 7000, 0.001);
+    assert!(world.run().streams.iter().all(|stream| stream.hop.is_none()));
+}
+
+#[test]
+fn two_pairs_that_play_the_same_file_at_once_are_no_relay() {
+    let mut world = World::new();
+    relayed(&mut world, (1, 4000), (2, 4000), 100, 0.0);
+    relayed(&mut world, (3, 4000), (4, 4000), 7000, 0.001);
+    assert!(world.run().streams.iter().all(|stream| stream.hop.is_none()));
+}

@@ -16,6 +16,7 @@ use super::Known;
 use super::feedback::Named;
 use super::flow::{Flow, FlowV4};
 use super::hearing::{Hearing, Visibility};
+use super::relay::{Relays, Verdict};
 use super::slab::Slab;
 use crate::Stamp;
 use crate::call::{CallKey, Side};
@@ -49,6 +50,7 @@ pub(crate) struct Media {
     pub(crate) probation: Probation,
     pub(crate) named: Named,
     visibility: Visibility,
+    relays: Relays,
     pub(crate) round_trips: RoundTrips,
     /// XR reports and the call of their stream, until the owner has told them.
     pub(crate) reports: Vec<(Option<CallKey>, Report)>,
@@ -101,6 +103,8 @@ pub(crate) struct Slot {
     early: bool,
     /// Seconds for which it and its successor on the same 5-tuple both flowed (MEAS 1.9).
     overlap_seconds: u8,
+    /// Found without SDP, and its pace is that of no clock; `None` until a window has shown it.
+    implausible: Option<bool>,
 }
 
 /// Why a stream is over as soon as it is silent for 1 s.
@@ -115,7 +119,7 @@ pub(crate) enum Ending {
 /// The search for the same media on another 5-tuple (MEAS 1.11.4).
 #[derive(Clone, Copy, Debug)]
 struct HopMatch {
-    /// Stream of the same SSRC that may be an earlier hop; NONE = not looking.
+    /// Stream of the same SSRC that may be an earlier hop; NONE = not looking, BY_PAYLOAD = one of any SSRC.
     candidate: u32,
     looked: u8,
     equal: u8,
@@ -179,6 +183,7 @@ impl Media {
             probation: Probation::new(limits.candidates, &[]),
             named: Named::default(),
             visibility: Visibility::default(),
+            relays: Relays::default(),
             round_trips: RoundTrips::new(limits.streams.div_ceil(2)),
             reports: Vec::new(),
             rating,
@@ -310,10 +315,17 @@ impl Media {
             by_source,
             early: false,
             overlap_seconds: 0,
-            hop: HopMatch { candidate: same_ssrc, looked: 0, equal: 0, place: 0, first: self.serial },
+            hop: HopMatch {
+                candidate: if same_ssrc == NONE { BY_PAYLOAD } else { same_ssrc },
+                looked: 0,
+                equal: 0,
+                place: 0,
+                first: self.serial,
+            },
             ending: None,
             reported: None,
             worst_window: f32::INFINITY,
+            implausible: None,
         });
         let Self { streams, hasher, .. } = self;
         self.flows.insert_unique(hash, Entry { tag: hash as u32, index }, |entry| {
@@ -566,6 +578,10 @@ impl Media {
 
     fn tell_windows(&mut self, index: u32, sink: &mut impl Sink) {
         let Some(slot) = self.streams.get_mut(index) else { return };
+        let unproven = slot.origin == Origin::Heuristic && slot.call.is_none();
+        if *slot.implausible.get_or_insert_with(|| unproven && !slot.stream.keeps_pace()) {
+            self.closed.clear();
+        }
         for closed in self.closed.drain(..) {
             if let Some(window) = slot.stream.window_fact(&closed, &self.rating, slot.direction) {
                 slot.worst_window = slot.worst_window.min(window.mos_lq as f32);
@@ -619,6 +635,10 @@ impl Media {
                 Concealment::Disabled => Some(false),
                 Concealment::Enhanced | Concealment::Standard => Some(true),
             }),
+            receiver_delay: voip
+                .filter(|voip| voip.end_system_ms > 0)
+                .map(|voip| f64::from(voip.end_system_ms) / 1e3),
+            implausible: slot.implausible.unwrap_or(false),
             worst_window: slot.worst_window.is_finite().then_some(f64::from(slot.worst_window)),
         })
     }
@@ -673,6 +693,7 @@ impl Media {
         if self.by_ssrc.get(&ssrc) == Some(&index) {
             self.by_ssrc.remove(&ssrc);
         }
+        self.relays.forget(index);
         match slot.call {
             Some(call) => {
                 if let Some(media) = call_media(&mut self.calls, call) {
@@ -693,29 +714,46 @@ impl Media {
         self.ended.push((slot.call, fact));
     }
 
-    /// Does an earlier hop carry the same packets (MEAS 1.11.4)? Three of the first five decide.
+    /// Does an earlier hop carry the same packets (MEAS 1.11.4)? Three of the first five decide; where no other
+    /// stream has its SSRC, the payload does.
     #[cold]
     fn look_for_earlier_hop(&mut self, index: u32, packet: &Packet<'_>) {
-        let Some(hop) = self.streams.get(index).map(|slot| slot.hop) else { return };
-        let equal = self.streams.get(hop.candidate).is_some_and(|slot| slot.stream.carried(packet));
-        let mut hop = HopMatch { looked: hop.looked + 1, equal: hop.equal + u8::from(equal), ..hop };
-        let mut found = None;
-        if hop.equal >= HOP_EQUAL {
-            if let Some(before) = self.streams.get(hop.candidate) {
-                hop.first = before.hop.first;
-                hop.place = before.hop.place.saturating_add(1);
-                found = Some((before.call, before.direction));
+        let Self { streams, relays, .. } = self;
+        let Some(slot) = streams.get(index) else { return };
+        let HopMatch { candidate, mut looked, mut equal, .. } = slot.hop;
+        let verdict = if candidate == BY_PAYLOAD {
+            let may_be = |other| streams.get(other).is_some_and(|other| other.may_precede(slot));
+            relays.look(index, packet, may_be)
+        } else {
+            looked += 1;
+            equal += u8::from(streams.get(candidate).is_some_and(|other| other.stream.carried(packet)));
+            match (equal >= HOP_EQUAL, looked >= HOP_LOOKS) {
+                (true, _) => Verdict::Relayed(candidate),
+                (false, true) => Verdict::Alone,
+                (false, false) => Verdict::Open,
             }
-            hop.candidate = NONE;
-        } else if hop.looked >= HOP_LOOKS {
-            hop.candidate = NONE;
-        }
+        };
         let Some(slot) = self.streams.get_mut(index) else { return };
-        slot.hop = hop;
-        let own = slot.call;
-        match (found, own) {
-            (Some((Some(call), _)), Some(own)) if own != call => self.joins.push((call, own)),
-            (Some((Some(call), direction)), None) => {
+        (slot.hop.looked, slot.hop.equal) = (looked, equal);
+        match verdict {
+            Verdict::Open => {}
+            Verdict::Alone => slot.hop.candidate = NONE,
+            Verdict::Relayed(before) => {
+                slot.hop.candidate = NONE;
+                self.follows(index, before);
+            }
+        }
+    }
+
+    /// A stream carries on what another one brought: it is the next hop, and of the same call.
+    fn follows(&mut self, index: u32, before: u32) {
+        let Some(before) = self.streams.get(before) else { return };
+        let (hop, call, direction) = (before.hop, before.call, before.direction);
+        let Some(slot) = self.streams.get_mut(index) else { return };
+        (slot.hop.first, slot.hop.place) = (hop.first, hop.place.saturating_add(1));
+        match (call, slot.call) {
+            (Some(call), Some(own)) if own != call => self.joins.push((call, own)),
+            (Some(call), None) => {
                 slot.call = Some(call);
                 slot.direction = direction;
                 let destination = slot.flow.destination();
@@ -771,6 +809,17 @@ impl Media {
             media.delay = delay;
         }
         self.closing.push_back((stamp.plus_nanos(LINGER_NANOS), call));
+    }
+}
+
+impl Slot {
+    /// Whether it can be an earlier hop of another stream: it goes where that one comes from, or both are of one
+    /// call already. Who plays the same music to many listeners relays nothing, nor does a hop that is behind.
+    fn may_precede(&self, other: &Self) -> bool {
+        let (from, to) = (self.flow.source().ip, self.flow.destination().ip);
+        let relay = other.flow.source().ip;
+        let meet = to == relay || self.call.is_some() && self.call == other.call;
+        meet && from != relay && to != other.flow.destination().ip && self.hop.first != other.serial
     }
 }
 
@@ -849,6 +898,7 @@ fn call_media(calls: &mut Vec<Option<CallMedia>>, call: CallKey) -> Option<&mut 
 }
 
 const NONE: u32 = u32::MAX;
+const BY_PAYLOAD: u32 = u32::MAX - 1;
 /// DESIGN 1: a stream closes 1 s after the end of its call.
 const LINGER_NANOS: i64 = 1_000_000_000;
 /// MEAS 1.9: two SSRCs interleaved for more than 2 s.

@@ -19,6 +19,7 @@ use crate::rtp::jitter::{Jitter, Update};
 use crate::rtp::payload::{Class, Codec, Format};
 use crate::rtp::probation::{self, Seen};
 use crate::rtp::sequence::{Outcome, Place, Sequence};
+use crate::rtp::srtp;
 
 /// One RTP packet as the stream needs it.
 #[derive(Clone, Copy, Debug)]
@@ -429,6 +430,14 @@ impl Stream {
             || self.uses().any(|used| used.format.codec == Codec::ComfortNoise)
     }
 
+    /// Whether its time stamps run at the clock rate it is taken to have, within 10 % (MEAS 6.7) and the 200 ms
+    /// that a queue may add or take.
+    pub fn keeps_pace(&self) -> bool {
+        let arrived = self.last.seconds_since(self.first);
+        let media = self.media_ticks as f64 * self.seconds_per_tick;
+        (media - arrived).abs() <= 0.1 * arrived + EXPLAINED_NANOS / 1e9
+    }
+
     /// Seconds since sound was last heard; `None` where that cannot be told (MEAS 6.2).
     pub fn silent_seconds(&self) -> Option<f64> {
         self.silence.dead_air().map(|_| self.silence.seconds())
@@ -659,6 +668,11 @@ impl Stream {
 
     fn listen(&mut self, packet: &Packet<'_>) {
         if let Some(law) = Law::of(self.used.format.codec) {
+            if self.used.source != CodecSource::Sdp && srtp::is_tagged_g711(packet.payload_len, self.step) {
+                self.secure = true;
+                self.silence = Silence::default();
+                return;
+            }
             self.silence.sample(law, packet.payload, packet.stamp.nanos_since(self.first) as u64);
         }
     }
@@ -733,8 +747,9 @@ impl Stream {
         used.format.clock_rate = rate;
         let steps = rare.unclocked.windows(2).map(|pair| pair[1].1.wrapping_sub(pair[0].1));
         let step = steps.filter(|&step| step > 0).min().unwrap_or(0);
-        if let Some(codec) = probation::codec(rate, packet.payload_len, step) {
+        if let Some((codec, tagged)) = srtp::codec(rate, packet.payload_len, step) {
             used.format.codec = codec;
+            self.secure |= tagged;
         }
         used.source = CodecSource::Inferred;
         self.clock();

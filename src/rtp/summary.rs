@@ -1,6 +1,6 @@
 //! A finished stream as a fact: counters to ratios, buffers to opinion scores.
 
-use crate::event::{self, Discarded};
+use crate::event::{self, Discarded, why};
 use crate::quality::Rating;
 use crate::quality::score::{Score, absolute_delay_ms, loss_pattern, score};
 use crate::rtp::payload::Codec;
@@ -17,6 +17,10 @@ pub struct Context<'a> {
     pub delay: Option<(f64, &'static str)>,
     /// The receiver reported that it conceals loss, or does not (RTCP XR receiver configuration).
     pub concealment: Option<bool>,
+    /// Delay inside the receiver in seconds, as it reported it: de-jitter buffer and decoder (MEAS 4.4).
+    pub receiver_delay: Option<f64>,
+    /// Found without SDP, and its pace is that of no clock: not to be rated (MEAS 6.7).
+    pub implausible: bool,
     /// Worst window so far, listening quality.
     pub worst_window: Option<f64>,
 }
@@ -31,16 +35,17 @@ impl Stream {
         let rating = context.rating;
         let concealment = context.concealment.unwrap_or(rating.concealment);
         let impairment = rating.impairments.impairment(&main.format, concealment);
-        let listening = impairment.as_ref().and_then(|impairment| score(counts.effective, impairment, None));
+        let rated = impairment.as_ref().filter(|_| !context.implausible);
+        let listening = rated.and_then(|impairment| score(counts.effective, impairment, None));
         let conversational = listening.and_then(|_| {
             let (network, _) = context.delay?;
             let impairment = impairment.as_ref()?;
-            let ta = absolute_delay_ms(
-                network * 1e3 + rating.endpoint_delay_ms,
-                counts.mean_depth_ms,
-                ptime.unwrap_or_default() * 1e3,
-                impairment,
-            );
+            let outside_ms = network * 1e3 + rating.endpoint_delay_ms;
+            let ptime_ms = ptime.unwrap_or_default() * 1e3;
+            let ta = match context.receiver_delay {
+                Some(reported) => outside_ms + ptime_ms + reported * 1e3,
+                None => absolute_delay_ms(outside_ms, counts.mean_depth_ms, ptime_ms, impairment),
+            };
             score(counts.effective, impairment, Some(ta))
         });
         let measured = counts.pushed > 0;
@@ -102,6 +107,9 @@ impl Stream {
             windows: counts.windows,
             ..context.identity
         };
+        if context.implausible {
+            fact.why.insert("mos", why::RATE_IMPLAUSIBLE);
+        }
         fact.explain();
         fact
     }
@@ -134,3 +142,56 @@ impl Stream {
 
 /// Most telephony packets carry this much, in seconds; used for durations only when the stream is too short to tell.
 const USUAL_PTIME: f64 = 0.02;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Stamp;
+    use crate::event::CodecSource;
+    use crate::rtp::payload::Format;
+    use crate::rtp::stream::{Formats, Packet};
+    use crate::wire::Endpoint;
+
+    struct Static;
+
+    impl Formats for Static {
+        fn format(&self, payload_type: u8) -> Option<(Format, CodecSource)> {
+            Format::of_static(payload_type).map(|format| (format, CodecSource::Static))
+        }
+    }
+
+    fn fact(receiver_delay: Option<f64>) -> event::Stream {
+        let packet = |n: u32| Packet {
+            stamp: Stamp(1_000_000_000 + u64::from(n) * 20_000_000),
+            seq: n as u16,
+            ticks: n * 160,
+            payload_type: 0,
+            payload: &[],
+            payload_len: 160,
+            length: 172,
+            ip_id: 0,
+            interface: 0,
+        };
+        let mut stream = Stream::open(&packet(0), false, &Static);
+        let mut closed = Vec::new();
+        (1..100).for_each(|n| stream.push(&packet(n), &Static, &mut closed));
+        stream.finish(&mut closed);
+        let endpoint = Endpoint { ip: std::net::Ipv4Addr::LOCALHOST.into(), port: 4000 };
+        stream.fact(Context {
+            identity: event::Stream::blank(endpoint, endpoint),
+            rating: &Rating::default(),
+            delay: Some((0.1, "rtcp")),
+            concealment: None,
+            receiver_delay,
+            implausible: false,
+            worst_window: None,
+        })
+    }
+
+    #[test]
+    fn what_the_receiver_reports_of_itself_replaces_the_simulated_buffer() {
+        let cq = |delay| fact(delay).mos.unwrap().cq.unwrap();
+        assert!(cq(Some(0.3)) < cq(None) - 0.5);
+        assert!(cq(Some(0.001)) >= cq(None));
+    }
+}
