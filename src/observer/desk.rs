@@ -85,8 +85,8 @@ impl Desk {
                     transport: SipTransport::Sctp,
                     via: Via::Wire,
                 };
-                if sip::looks_like(message.bytes) {
-                    talk.sip(&at, message.bytes, media, sink);
+                if let Some(start) = sip::start(message.bytes) {
+                    talk.sip(&at, &start.message(), media, sink);
                 }
             }),
         }
@@ -135,7 +135,11 @@ impl Desk {
                 }
             }
             _ if packet.payload.starts_with(b"HEP3") => talk.hep(stamp, packet.payload, media, sink),
-            _ if sip::looks_like(packet.payload) => {
+            kind => {
+                let Some(start) = sip::start(packet.payload) else {
+                    *talk.skipped.entry(kind.name()).or_default() += 1;
+                    return;
+                };
                 if talk.repeats.captured_twice(stamp, packet) {
                     media.counters.capture_duplicates += 1;
                     return;
@@ -147,9 +151,8 @@ impl Desk {
                     transport: SipTransport::Udp,
                     via: Via::Wire,
                 };
-                talk.sip(&at, packet.payload, media, sink);
+                talk.sip(&at, &start.message(), media, sink);
             }
-            kind => *talk.skipped.entry(kind.name()).or_default() += 1,
         }
     }
 
@@ -226,7 +229,7 @@ impl Talk {
                     transport: record.transport,
                     via: Via::Wire,
                 };
-                self.sip(&at, record.bytes, media, sink);
+                self.text(&at, record.bytes, media, sink);
             }
             tcp::Kind::Hep => self.hep(record.stamp, record.bytes, media, sink),
         }
@@ -251,7 +254,7 @@ impl Talk {
             hep::Kind::Sip => {
                 let at =
                     Arrival { stamp, source, destination, transport: hep_transport(record), via: Via::Hep };
-                self.sip(&at, record.payload, media, sink);
+                self.text(&at, record.payload, media, sink);
             }
             hep::Kind::Rtcp => {
                 let packet = Packet {
@@ -271,15 +274,19 @@ impl Talk {
         }
     }
 
-    fn sip(&mut self, at: &Arrival, bytes: &[u8], media: &mut Media, sink: &mut impl Sink) {
-        let Some(message) = sip::scan(bytes) else {
-            self.malformed += 1;
-            return;
-        };
+    /// What should be a message.
+    fn text(&mut self, at: &Arrival, bytes: &[u8], media: &mut Media, sink: &mut impl Sink) {
+        match sip::scan(bytes) {
+            Some(message) => self.sip(at, &message, media, sink),
+            None => self.malformed += 1,
+        }
+    }
+
+    fn sip(&mut self, at: &Arrival, message: &sip::Message<'_>, media: &mut Media, sink: &mut impl Sink) {
         for defect in message.defects.iter() {
             *self.defects.entry(defect.name()).or_default() += 1;
         }
-        let body = body::find(&message);
+        let body = body::find(message);
         if let Some(report) = VoiceQuality::read(body.vq_rtcpxr) {
             self.published(at.stamp, &report, sink);
         }
@@ -288,7 +295,7 @@ impl Talk {
             sdp::parse(body.sdp, &mut self.session);
         }
         let session = described.then_some(&self.session);
-        let routed = self.calls.message(at, &message, session, &mut self.notices);
+        let routed = self.calls.message(at, message, session, &mut self.notices);
         if let Some(routed) = &routed {
             if let (Some(key), StartLine::Request { method: Method::Info, .. }) = (body.dtmf, message.start) {
                 self.calls.key_pressed(routed, key);
