@@ -8,9 +8,10 @@
 //! Nothing is copied. A header line whose line end was not captured is not used at all: a Call-ID cut by the
 //! snap length must never become a key.
 
-use memchr::{memchr, memchr2};
+use memchr::memchr2;
 
-use super::header::{self, List, Params, decimal, is_lws, number, split_where, trim, trim_start};
+use super::find;
+use super::header::{self, List, Params, decimal, is_lws, is_token, number, split_where, trim, trim_start};
 use super::{Address, Defect, Defects, Message, Method, StartLine};
 
 /// Reads one message. `None` only when there is no SIP start line within the first bytes.
@@ -108,7 +109,7 @@ impl<'a> Lines<'a> {
         }
         let mut len = 0;
         loop {
-            len += memchr(self.eol, &rest[len..]).ok_or(End::Cut)? + 1;
+            len += find::first(self.eol, &rest[len..]).ok_or(End::Cut)? + 1;
             if !matches!(rest.get(len), Some(b' ' | b'\t')) {
                 break;
             }
@@ -122,7 +123,7 @@ impl<'a> Lines<'a> {
 /// Name and value of a header line, both trimmed; `None` without colon or name.
 #[inline]
 pub(super) fn split_header(line: &[u8]) -> Option<(&[u8], &[u8])> {
-    let colon = memchr(b':', line)?;
+    let colon = find::first(b':', line)?;
     let name = trim(&line[..colon]);
     (!name.is_empty()).then(|| (name, trim(&line[colon + 1..])))
 }
@@ -144,7 +145,7 @@ fn split_name(line: &[u8]) -> Option<(usize, Option<Field>)> {
             return Some((colon, Field::of(low, high)));
         }
     }
-    let colon = memchr(b':', line)?;
+    let colon = find::first(b':', line)?;
     let name = trim(&line[..colon]);
     (!name.is_empty()).then(|| (colon, Field::named(name)))
 }
@@ -359,8 +360,8 @@ impl<'a> Scanner<'_, 'a> {
                     message.defects.insert(Defect::Cseq);
                 }
             }
-            Field::From => message.from = address(value, &mut message.defects).0,
-            Field::To => message.to = address(value, &mut message.defects).0,
+            Field::From => message.from = party(value, &mut message.defects),
+            Field::To => message.to = party(value, &mut message.defects),
             Field::Via => self.via(value),
             Field::Contact => self.contact(value),
             Field::Expires => message.expires = checked_number(value, &mut message.defects),
@@ -484,6 +485,13 @@ fn address<'a>(value: &'a [u8], defects: &mut Defects) -> (Address<'a>, &'a [u8]
         defects.insert(Defect::Address);
     }
     (address, params)
+}
+
+/// From or To, with its tag.
+#[inline]
+fn party<'a>(value: &'a [u8], defects: &mut Defects) -> Address<'a> {
+    let (address, params) = address(value, defects);
+    Address { tag: header::tag(params), ..address }
 }
 
 fn checked_number(value: &[u8], defects: &mut Defects) -> Option<u32> {
@@ -638,24 +646,6 @@ fn version<'a>(bytes: &'a [u8], defects: &mut Defects) -> Option<&'a [u8]> {
     }
     Some(rest)
 }
-
-/// RFC 3261 25.1 token.
-#[inline]
-fn is_token(byte: u8) -> bool {
-    TOKEN[byte as usize]
-}
-
-const TOKEN: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        let b = byte as u8;
-        table[byte] = b.is_ascii_alphanumeric()
-            || matches!(b, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~');
-        byte += 1;
-    }
-    table
-};
 
 /// Junk before the start line that is looked through, in bytes.
 const JUNK_MAX: usize = 128;

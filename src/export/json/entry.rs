@@ -54,6 +54,26 @@ impl<'o> Inside<'o> {
     }
 }
 
+/// Whether nothing must be escaped, eight bytes at a time. May be wrong about text outside ASCII, but only by
+/// saying no.
+#[inline]
+fn is_plain(text: &[u8]) -> bool {
+    let plain = |bytes: &[u8; 8]| {
+        let bytes = u64::from_le_bytes(*bytes);
+        let (quote, backslash) = (bytes ^ (ONES * 0x22), bytes ^ (ONES * 0x5c));
+        let control = bytes.wrapping_sub(ONES * 0x20) & !bytes;
+        let mark = quote.wrapping_sub(ONES) & !quote | backslash.wrapping_sub(ONES) & !backslash;
+        (control | mark) & (ONES * 0x80) == 0
+    };
+    match text.last_chunk::<8>() {
+        Some(last) => text.as_chunks::<8>().0.iter().all(plain) && plain(last),
+        None => text.iter().all(|&b| b >= b' ' && b != b'"' && b != b'\\'),
+    }
+}
+
+/// 0x01 in every byte.
+const ONES: u64 = u64::MAX / 0xff;
+
 /// Serialisation of the types that no fact has.
 macro_rules! absent {
     ($($method:ident($($argument:ty),*) -> $result:ty;)*) => {
@@ -115,9 +135,7 @@ impl<'o> Serializer for Value<'o> {
 
     #[inline]
     fn serialize_str(self, text: &str) -> Result<(), Error> {
-        // Folded without a way out, so that it is done several bytes at a time.
-        let escaped = text.bytes().fold(false, |any, b| any | (b < b' ') | (b == b'"') | (b == b'\\'));
-        if escaped {
+        if !is_plain(text.as_bytes()) {
             return self.by_serde_json(text);
         }
         self.out.reserve(text.len() + 2);
@@ -145,7 +163,10 @@ impl<'o> Serializer for Value<'o> {
 
     #[inline]
     fn serialize_unit_variant(self, _: &'static str, _: u32, variant: &'static str) -> Result<(), Error> {
-        self.serialize_str(variant)
+        self.out.push(b'"');
+        self.out.extend_from_slice(variant.as_bytes());
+        self.out.push(b'"');
+        Ok(())
     }
 
     #[inline]
