@@ -568,7 +568,7 @@ impl Media {
             ended.nanos_since(last) > LINGER_NANOS
                 && slot.direction.is_some_and(|direction| {
                     call.is_some_and(|call| {
-                        call.hearing.other_after(direction, ended.plus_nanos(-LINGER_NANOS))
+                        call.hearing.only_other_after(direction, ended.plus_nanos(-LINGER_NANOS))
                     })
                 })
         });
