@@ -124,7 +124,9 @@ proptest! {
         }
         let mut more: Vec<_> =
             script.packets.iter().zip(&again).filter(|(_, again)| **again).map(|(packet, _)| packet.clone()).collect();
-        more.iter_mut().for_each(|packet| packet.at += 400_000);
+        for packet in &mut more {
+            packet.at += 400_000;
+        }
         script.packets.extend(more);
         for (place, sequence) in strays {
             let mut stray = script.packets[place % script.packets.len()].clone();
