@@ -4,7 +4,7 @@
 # user + system CPU time, the largest resident memory, and both as multiples of tcpdump's.
 #
 #   SIDETONE_BENCH_CAPTURE   capture of mostly RTP     (else simulated: 200 calls of 60 s, 1.2 million packets)
-#   SIDETONE_BENCH_SIP       capture of mostly SIP     (else simulated: 20,000 calls of 0.1 s)
+#   SIDETONE_BENCH_SIP       capture of much SIP       (else simulated: 20,000 calls of 0.1 s, 255,000 packets)
 #   SIDETONE_BENCH_RUNS      runs of each, default 5
 #   SIDETONE_BENCH_TSHARK    0 = without tshark, which takes longest
 set -euo pipefail
@@ -46,14 +46,18 @@ table() {
     cat "$2" >/dev/null # into the page cache: this is about CPU, not disks
     for run in $(seq "$runs"); do
         for program in "${programs[@]}"; do
-            (work "$program" "$2") >/dev/null 2>&1
+            (work "$program" "$2") >/dev/null 2>"$kept/said" || {
+                echo "bench: $program failed on $2:" >&2
+                tail -n 5 "$kept/said" >&2
+                exit 1
+            }
             awk '{ print $1 + $2 }' "$kept/cost" >>"$kept/$program.cpu"
             awk '{ print $3 / 1024 }' "$kept/cost" >>"$kept/$program.memory"
         done
     done
     base_cpu="$(median <"$kept/tcpdump.cpu")"
     base_memory="$(median <"$kept/tcpdump.memory")"
-    printf '\n%s: %s packets, %s MB; median of %s runs each\n\n' \
+    printf '\n%s: %s packets, %s MB; medians of %s runs each\n\n' \
         "$1" "$(packets "$2")" "$(($(stat -c %s "$2") / 1000000))" "$runs"
     echo '| program | CPU s | of tcpdump | memory MiB | of tcpdump |'
     echo '|---|---|---|---|---|'

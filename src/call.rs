@@ -23,6 +23,7 @@ pub mod classify;
 mod counters;
 mod dialog;
 mod end;
+mod extras;
 mod fingerprint;
 mod follow;
 mod gone;
@@ -265,6 +266,20 @@ impl Calls {
             call.life.media = call.life.media.max(Some(last));
         }
         self.arm(call, last);
+    }
+
+    /// A key pressed by INFO, in the message that was routed here.
+    pub fn key_pressed(&mut self, at: &Routed, key: char) {
+        if let Some(call) = self.table.get_mut(at.call).filter(|_| !at.retransmission) {
+            call.extras.get_or_insert_default().key(key, at.hop);
+        }
+    }
+
+    /// Participants that a recording's metadata name (SIPREC).
+    pub fn participants<'a>(&mut self, at: &Routed, addresses: impl Iterator<Item = &'a [u8]>) {
+        if let Some(call) = self.table.get_mut(at.call) {
+            call.extras.get_or_insert_default().participants(addresses);
+        }
     }
 
     /// Media show that two calls are legs of one (MEAS 5.9). The one that began first stays; a

@@ -20,10 +20,12 @@ mod feedback;
 mod flow;
 mod hearing;
 mod media;
+mod relay;
 mod repeat;
 mod slab;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::hint::black_box;
 
 use self::desk::Desk;
@@ -54,6 +56,12 @@ pub struct Observer {
     desk: Desk,
     capture: CaptureTotals,
     next_tick: Stamp,
+}
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Observer").field("packets", &self.capture.packets).finish_non_exhaustive()
+    }
 }
 
 #[derive(Default)]
@@ -91,10 +99,13 @@ impl Observer {
                 Ahead::Other => 0,
             });
             black_box(touched.fold(0, |sum, touched| sum ^ touched));
+            self.capture.count(frames);
             for (frame, ahead) in frames.iter().zip(&ahead) {
-                self.capture.count(frame);
                 if frame.stamp >= self.next_tick {
                     self.tick(frame.stamp, sink);
+                }
+                if self.capture.packets.is_multiple_of(CLOCK_CHECK) {
+                    self.check_clock(frame.stamp);
                 }
                 match ahead {
                     Ahead::Media(media) if self.desk.media.offer(media, frame, sink) => {}
@@ -107,7 +118,7 @@ impl Observer {
     /// Time has come to `now`: works off what is due.
     pub fn tick(&mut self, now: Stamp, sink: &mut impl Sink) {
         let grid = Stamp(now.0 - now.0 % TICK_NANOS);
-        self.next_tick = Stamp(grid.0 + TICK_NANOS);
+        self.next_tick = grid.plus_nanos(TICK_NANOS as i64);
         self.decoder.expire(grid);
         self.desk.tick(grid, sink);
     }
@@ -136,6 +147,16 @@ impl Observer {
         }
         self.desk.totals(&mut totals);
         totals
+    }
+
+    /// A clock that was set back, or one frame with a time far ahead, must not stop the timers for good. Looked at
+    /// now and then only: else two clocks in one capture would make every frame a tick.
+    #[cold]
+    fn check_clock(&mut self, now: Stamp) {
+        if self.next_tick.nanos_since(now) > SET_BACK_NANOS {
+            self.next_tick = now;
+            self.desk.media.clock_set_back(now);
+        }
     }
 
     /// Is this a packet of a stream that is known, as nearly all are? A guess, which is checked in its turn.
@@ -187,13 +208,16 @@ impl Observer {
 }
 
 impl CaptureTotals {
-    #[inline]
-    fn count(&mut self, frame: &Frame<'_>) {
-        self.packets += 1;
-        self.bytes += u64::from(frame.wire_len);
-        self.truncated += u64::from((frame.wire_len as usize) > frame.bytes.len());
-        let (first, last) = self.span.unwrap_or((frame.stamp, frame.stamp));
-        self.span = Some((first.min(frame.stamp), last.max(frame.stamp)));
+    fn count(&mut self, frames: &[Frame<'_>]) {
+        self.packets += frames.len() as u64;
+        for frame in frames {
+            self.bytes += u64::from(frame.wire_len);
+            self.truncated += u64::from((frame.wire_len as usize) > frame.bytes.len());
+        }
+        let stamps = || frames.iter().map(|frame| frame.stamp);
+        let (Some(first), Some(last)) = (stamps().min(), stamps().max()) else { return };
+        let (before, after) = self.span.unwrap_or((first, last));
+        self.span = Some((before.min(first), after.max(last)));
     }
 
     fn skip(&mut self, skip: Skip) {
@@ -223,5 +247,9 @@ pub(crate) struct Known<'a> {
 
 /// Frames looked at ahead of the one that is worked on.
 const AHEAD: usize = 32;
+/// Frames from one look at the clock to the next.
+const CLOCK_CHECK: u64 = 1024;
+/// Time that goes back by more was set back; by less, frames are out of order.
+const SET_BACK_NANOS: i64 = 60_000_000_000;
 /// The grid of time on which timers run.
 const TICK_NANOS: u64 = 100_000_000;

@@ -12,7 +12,7 @@ pub mod uri;
 pub mod vq;
 
 pub use defect::{Defect, Defects};
-pub use scan::{looks_like, scan};
+pub use scan::{Start, looks_like, scan, start};
 
 /// One SIP message. Every slice points into the input; an absent header is an empty slice or `None`.
 #[derive(Clone, Copy, Debug)]

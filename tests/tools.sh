@@ -18,7 +18,8 @@ apt_install() {
 # The package would also start a Prometheus server; only one program of it is wanted.
 unpack_promtool() {
     mkdir -p "$kept/bin" "$kept/package"
-    (cd "$kept/package" && apt-get download -qq -o APT::Sandbox::User=root prometheus && dpkg-deb -x prometheus_*.deb . && mv usr/bin/promtool ../bin/)
+    (cd "$kept/package" && apt-get download -qq -o APT::Sandbox::User=root prometheus &&
+        dpkg-deb -x prometheus_*.deb . && mv usr/bin/promtool ../bin/)
     found=$?
     rm -rf "$kept/package"
     return $found

@@ -94,6 +94,7 @@ impl Calls {
             end: None,
             links,
             legs: Legs::default(),
+            extras: None,
             told: false,
             armed: NEVER,
         });

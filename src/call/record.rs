@@ -51,6 +51,8 @@ impl Call {
             transferred: self.transferred,
             tenant: name(&settings.tenants, self.class.tenant),
             route: name(&settings.routes, self.class.route),
+            dtmf: self.extras.as_ref().map(|extras| extras.keys()).unwrap_or_default(),
+            participants: self.extras.as_ref().map(|extras| extras.all_participants()).unwrap_or_default(),
             codec: None,
             hops: self.pairs() + leg_pairs,
             retransmissions: self.retransmissions,
@@ -59,7 +61,7 @@ impl Call {
             mos: None,
             streams: Vec::new(),
             traceparent: (!traceparent.is_empty()).then_some(traceparent),
-            why: self.why(),
+            why: Why::new(),
         }
     }
 
@@ -81,20 +83,6 @@ impl Call {
         let reason = if self.replaced.is_some() { EndReason::Replaced } else { EndReason::Bye };
         let at = self.dialogs.hang_up()?.bye;
         Some(End { at, reason: Some(reason), disconnect_seconds: None })
-    }
-
-    fn why(&self) -> Why {
-        let mut why = Why::new();
-        if self.attempt.answered.is_some() && self.attempt.ringing.is_none() {
-            why.insert("post_dial_delay", "answered without 180 to 183");
-            why.insert("ring", "answered without 180 to 183");
-        }
-        if let Some(reason) = self.end.and_then(|end| end.reason)
-            && !matches!(reason, EndReason::Bye | EndReason::Replaced)
-        {
-            why.insert("disconnect", "no BYE seen");
-        }
-        why
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::attempt::Attempt;
 use super::dialog::{self, Dialogs, Life};
+use super::extras::Extras;
 use super::gone::Fate;
 use super::hop::Hops;
 use super::leg::Correlation;
@@ -39,6 +40,7 @@ pub(super) struct Call {
     pub(super) end: Option<End>,
     pub(super) links: Correlation,
     pub(super) legs: Legs,
+    pub(super) extras: Option<Box<Extras>>,
     /// The owner was told that it ended.
     pub(super) told: bool,
     /// Entry in the timers that counts.
@@ -144,6 +146,7 @@ impl Call {
         self.text.bytes()
             + self.hops.bytes()
             + self.dialogs.bytes()
+            + self.extras.as_ref().map_or(0, |extras| extras.bytes())
             + self.legs.joined.capacity() * size_of::<CallKey>()
             + self.legs.call_ids.iter().map(|id| id.bytes() + size_of::<Text<1>>()).sum::<usize>()
     }

@@ -23,6 +23,9 @@ fn is_text(head: &[u8]) -> bool {
         && head.iter().take(64).all(|&b| b >= 0x20 && b != 0x7f || matches!(b, b'\t' | b'\r' | b'\n'))
 }
 
+/// Bytes that tell all that can be told.
+pub(crate) const ENOUGH: usize = 512;
+
 #[derive(Clone, Copy)]
 enum Remedy {
     Editcap,

@@ -111,6 +111,11 @@ impl Reader {
             self.format = Format::Pcap(pcap);
             self.advance(pcap::HEADER);
         } else if !head.starts_with(&pcapng::SECTION) {
+            // What it is said to be must not depend on how much of it came first.
+            while self.end < foreign::ENOUGH && !self.exhausted {
+                self.fill(foreign::ENOUGH);
+            }
+            let head = self.buffer.get(..self.end.min(foreign::ENOUGH)).unwrap_or_default();
             let begins_like_pcap = head.len() < pcap::HEADER
                 && pcap::MAGICS.iter().any(|m| m.iter().zip(head).all(|(m, h)| m == h));
             self.damage = Some(match self.broken.take() {

@@ -14,6 +14,8 @@
 //! ...}
 //! ```
 
+mod entry;
+
 use std::collections::BTreeMap;
 use std::io::{self, BufReader, Seek, Write};
 
@@ -113,7 +115,7 @@ impl Spool {
     fn push(&mut self, entry: &impl Serialize) -> io::Result<()> {
         self.pending.extend_from_slice(if self.empty { b"\n" } else { b",\n" });
         self.empty = false;
-        serde_json::to_writer(&mut self.pending, entry)?;
+        entry::write(&mut self.pending, entry)?;
         if self.pending.len() >= CHUNK_BYTES {
             self.spilled.write_all(&self.pending)?;
             self.pending.clear();

@@ -18,7 +18,7 @@ use crate::hep;
 use crate::rtp::header::Header;
 use crate::rtp::stream::Packet as RtpPacket;
 use crate::sip::vq::VoiceQuality;
-use crate::sip::{self, body, sdp};
+use crate::sip::{self, Method, StartLine, body, recording, sdp};
 use crate::wire::tcp::{self, Streams};
 use crate::wire::{Packet, Transport, sctp};
 
@@ -85,8 +85,8 @@ impl Desk {
                     transport: SipTransport::Sctp,
                     via: Via::Wire,
                 };
-                if sip::looks_like(message.bytes) {
-                    talk.sip(&at, message.bytes, media, sink);
+                if let Some(start) = sip::start(message.bytes) {
+                    talk.sip(&at, &start.message(), media, sink);
                 }
             }),
         }
@@ -130,11 +130,16 @@ impl Desk {
                 if talk.repeats.captured_twice(stamp, packet) {
                     media.counters.capture_duplicates += 1;
                 } else {
-                    media.rtcp(stamp, packet, sink);
+                    media.rtcp(stamp, packet);
+                    talk.tell_reports(media, sink);
                 }
             }
             _ if packet.payload.starts_with(b"HEP3") => talk.hep(stamp, packet.payload, media, sink),
-            _ if sip::looks_like(packet.payload) => {
+            kind => {
+                let Some(start) = sip::start(packet.payload) else {
+                    *talk.skipped.entry(kind.name()).or_default() += 1;
+                    return;
+                };
                 if talk.repeats.captured_twice(stamp, packet) {
                     media.counters.capture_duplicates += 1;
                     return;
@@ -146,9 +151,8 @@ impl Desk {
                     transport: SipTransport::Udp,
                     via: Via::Wire,
                 };
-                talk.sip(&at, packet.payload, media, sink);
+                talk.sip(&at, &start.message(), media, sink);
             }
-            kind => *talk.skipped.entry(kind.name()).or_default() += 1,
         }
     }
 
@@ -194,15 +198,20 @@ impl Desk {
         for (reason, count) in &self.talk.skipped {
             *totals.skipped.entry(reason).or_default() += count;
         }
+        let tcp = self.tcp.counters();
         let evicted = [
-            ("calls", calls.calls_evicted),
-            ("calls_refused", calls.calls_refused),
+            ("calls", calls.calls_evicted + calls.calls_refused),
             ("registrations", calls.registrations_evicted),
+            ("bindings", calls.bindings_evicted),
             ("transactions", calls.transactions_evicted),
+            ("transfers", calls.transfers_evicted),
             ("streams", media.streams_evicted),
             ("endpoints", media.targets_refused),
             ("candidates", self.media.probation.counters().evicted),
-            ("tcp_flows", self.tcp.counters().evicted),
+            ("rtcp_legs", self.media.round_trips.evicted()),
+            ("tcp_flows", tcp.evicted + tcp.recycled),
+            ("tcp_bytes", tcp.released),
+            ("sctp_fragments", self.sctp.counters().evicted),
         ];
         totals.evicted.extend(evicted.into_iter().filter(|&(_, count)| count > 0));
     }
@@ -220,7 +229,7 @@ impl Talk {
                     transport: record.transport,
                     via: Via::Wire,
                 };
-                self.sip(&at, record.bytes, media, sink);
+                self.text(&at, record.bytes, media, sink);
             }
             tcp::Kind::Hep => self.hep(record.stamp, record.bytes, media, sink),
         }
@@ -245,7 +254,7 @@ impl Talk {
             hep::Kind::Sip => {
                 let at =
                     Arrival { stamp, source, destination, transport: hep_transport(record), via: Via::Hep };
-                self.sip(&at, record.payload, media, sink);
+                self.text(&at, record.payload, media, sink);
             }
             hep::Kind::Rtcp => {
                 let packet = Packet {
@@ -258,21 +267,26 @@ impl Talk {
                     dscp: 0,
                     interface: 0,
                 };
-                media.rtcp(stamp, &packet, sink);
+                media.rtcp(stamp, &packet);
+                self.tell_reports(media, sink);
             }
             _ => *self.skipped.entry("hep_other").or_default() += 1,
         }
     }
 
-    fn sip(&mut self, at: &Arrival, bytes: &[u8], media: &mut Media, sink: &mut impl Sink) {
-        let Some(message) = sip::scan(bytes) else {
-            self.malformed += 1;
-            return;
-        };
+    /// What should be a message.
+    fn text(&mut self, at: &Arrival, bytes: &[u8], media: &mut Media, sink: &mut impl Sink) {
+        match sip::scan(bytes) {
+            Some(message) => self.sip(at, &message, media, sink),
+            None => self.malformed += 1,
+        }
+    }
+
+    fn sip(&mut self, at: &Arrival, message: &sip::Message<'_>, media: &mut Media, sink: &mut impl Sink) {
         for defect in message.defects.iter() {
             *self.defects.entry(defect.name()).or_default() += 1;
         }
-        let body = body::find(&message);
+        let body = body::find(message);
         if let Some(report) = VoiceQuality::read(body.vq_rtcpxr) {
             self.published(at.stamp, &report, sink);
         }
@@ -281,7 +295,15 @@ impl Talk {
             sdp::parse(body.sdp, &mut self.session);
         }
         let session = described.then_some(&self.session);
-        let routed = self.calls.message(at, &message, session, &mut self.notices);
+        let routed = self.calls.message(at, message, session, &mut self.notices);
+        if let Some(routed) = &routed {
+            if let (Some(key), StartLine::Request { method: Method::Info, .. }) = (body.dtmf, message.start) {
+                self.calls.key_pressed(routed, key);
+            }
+            if !body.recording.is_empty() {
+                self.calls.participants(routed, recording::participants(body.recording));
+            }
+        }
         if let Some(routed) = routed
             && described
             && !routed.retransmission
@@ -325,6 +347,14 @@ impl Talk {
         }
     }
 
+    /// Passes on what endpoints reported about streams, under the Call-ID that is known by now.
+    fn tell_reports(&self, media: &mut Media, sink: &mut impl Sink) {
+        for (call, mut report) in media.reports.drain(..) {
+            report.call_id = call.and_then(|call| self.calls.get(call)).map(|call| call.call_id());
+            sink.event(Event::Report(report));
+        }
+    }
+
     /// Tells streams that are over.
     fn tell_streams(&mut self, media: &mut Media, sink: &mut impl Sink) {
         for (call, mut stream) in media.ended.drain(..) {
@@ -339,18 +369,13 @@ impl Talk {
         for key in self.done.drain(..) {
             let outcome = media.take(key);
             let Some(mut call) = self.calls.take(key) else { continue };
-            for mut report in outcome.reports {
-                report.call_id = Some(call.call_id.clone());
-                sink.event(Event::Report(report));
-            }
             call.streams = outcome.streams;
             call.codec = outcome.codec;
             call.mos = outcome.mos;
             call.one_way = outcome.one_way;
             call.dead_air = outcome.dead_air;
-            if outcome.blind {
-                call.why.insert("one_way", "one direction never seen at this tap");
-            }
+            call.why = outcome.why;
+            call.explain();
             sink.event(Event::Call(call));
         }
     }

@@ -8,7 +8,7 @@ use hashbrown::HashSet;
 use super::flow::Flow;
 use super::media::{Ending, Media};
 use crate::Stamp;
-use crate::event::{Event, Report, ReportKind, Sink};
+use crate::event::{Report, ReportKind};
 use crate::rtp::report::Observed;
 use crate::rtp::rtcp::{self, Compound};
 use crate::rtp::xr::{Block, VoipMetrics};
@@ -16,7 +16,7 @@ use crate::wire::{Endpoint, Packet};
 
 impl Media {
     /// One RTCP datagram. What can be read of it counts, whatever its end looks like (MEAS 2.2).
-    pub(crate) fn rtcp(&mut self, at: Stamp, packet: &Packet<'_>, sink: &mut impl Sink) {
+    pub(crate) fn rtcp(&mut self, at: Stamp, packet: &Packet<'_>) {
         let (from, to) = (packet.source, packet.destination);
         for part in Compound::new(packet.payload, packet.cut) {
             let Ok(part) = part else { break };
@@ -27,13 +27,13 @@ impl Media {
                         if let Some(slot) =
                             self.stream_between(from, to, ssrc).and_then(|index| self.slot(index))
                         {
-                            slot.ending.get_or_insert_with(|| Box::new(Ending::Bye));
+                            slot.ending.get_or_insert(Ending::Bye);
                         }
                     }
                 }
                 rtcp::Packet::Extended { ssrc, blocks } => {
                     for block in blocks {
-                        self.extended(at, from, to, ssrc, &block, sink);
+                        self.extended(at, from, to, ssrc, &block);
                     }
                 }
                 rtcp::Packet::Encrypted { ssrc, .. } => {
@@ -82,15 +82,7 @@ impl Media {
         }
     }
 
-    fn extended(
-        &mut self,
-        at: Stamp,
-        from: Endpoint,
-        to: Endpoint,
-        reporter: u32,
-        block: &Block<'_>,
-        sink: &mut impl Sink,
-    ) {
+    fn extended(&mut self, at: Stamp, from: Endpoint, to: Endpoint, reporter: u32, block: &Block<'_>) {
         match block {
             Block::ReceiverReferenceTime(ntp) => self.round_trips.told(at, from, to, reporter, *ntp),
             Block::Dlrr(answers) => {
@@ -117,11 +109,6 @@ impl Media {
                 }
                 let call = subject.and_then(|index| self.slot(index)).and_then(|slot| slot.call);
                 self.reports.push((call, xr_report(at, metrics)));
-                if call.is_none()
-                    && let Some((_, report)) = self.reports.pop()
-                {
-                    sink.event(Event::Report(report));
-                }
             }
             _ => {}
         }

@@ -77,7 +77,7 @@ impl Flow {
     pub(crate) fn hash_with(&self, state: &impl BuildHasher) -> u64 {
         match self {
             Self::V4(flow) => flow.hash_with(state),
-            Self::V6(key) => state.hash_one(&**key),
+            Self::V6(key) => state.hash_one(**key),
         }
     }
 

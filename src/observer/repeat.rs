@@ -10,7 +10,7 @@ use crate::wire::Packet;
 
 /// The last datagrams, by the hash of what must be equal.
 pub(crate) struct Repeats {
-    /// The same in each process: what shares a place decides what is found.
+    /// The same in every run: two datagrams in one slot hide one another, which must not be left to chance.
     hasher: FixedState,
     slots: Vec<Seen>,
 }
@@ -39,11 +39,9 @@ impl Repeats {
         let hash = self.hasher.hash_one((packet.source, packet.destination, payload.len(), head, tail));
         let Some(seen) = self.slots.get_mut(hash as usize % SLOTS) else { return false };
         let apart = stamp.nanos_since(seen.stamp);
-        let twice = seen.hash == hash
-            && apart < COPY_NANOS
-            && (seen.interface != packet.interface && seen.ip_id == packet.ip_id
-                || seen.ip_id == packet.ip_id && packet.ip_id.is_some_and(|id| id != 0)
-                || apart < INSTANT_NANOS);
+        let id = packet.ip_id.unwrap_or(0);
+        let by_id = if id == 0 { apart < INSTANT_NANOS } else { seen.ip_id == packet.ip_id };
+        let twice = seen.hash == hash && apart < COPY_NANOS && (seen.interface != packet.interface || by_id);
         *seen = Seen { hash, stamp, ip_id: packet.ip_id, interface: packet.interface };
         twice
     }

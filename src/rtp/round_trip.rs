@@ -161,6 +161,9 @@ impl Leg {
         } else {
             if self.clocks.len() >= CLOCKS {
                 self.clocks.remove(0);
+            } else if self.clocks.len() < 2 {
+                // Nearly all legs have one clock or two.
+                self.clocks.reserve_exact(1);
             }
             self.clocks.push(Clock { ssrc, told: [(0, Stamp(0)); RING], count: 0 });
         }

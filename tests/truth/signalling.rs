@@ -283,10 +283,11 @@ fn compare_call(attempt: &Attempt, call: &Call) -> Vec<String> {
     let fits = match (attempt.final_code, call.result) {
         (Some(200..300), Some(CallResult::Answered))
         | (Some(300..400), Some(CallResult::Redirected))
-        | (Some(487), Some(CallResult::Cancelled)) => true,
+        | (Some(487), Some(CallResult::Cancelled))
+        // Without a final response the capture may have ended first.
+        | (None, None) => true,
         (Some(code), Some(CallResult::Failed)) => code >= 400 && code != 487,
-        // Without a final response it timed out, was left at a challenge, or the capture ended first.
-        (None, None) => true,
+        // Or it timed out, or was left at a challenge.
         (None, Some(CallResult::Timeout | CallResult::NoFinal)) => attempt.challenged.is_none(),
         (None, Some(CallResult::AbandonedAuth)) => attempt.challenged.is_some(),
         _ => false,
