@@ -135,13 +135,13 @@ impl Hearing {
         self.to_caller.last.max(self.to_callee.last)
     }
 
-    /// Was the other direction heard after `stamp`?
-    pub(crate) fn other_after(&self, direction: Direction, stamp: Stamp) -> bool {
-        let other = match direction {
-            Direction::ToCaller => self.to_callee,
-            Direction::ToCallee => self.to_caller,
+    /// Was the other direction heard after `stamp`, and this one not, by whatever stream?
+    pub(crate) fn only_other_after(&self, direction: Direction, stamp: Stamp) -> bool {
+        let (this, other) = match direction {
+            Direction::ToCaller => (self.to_caller, self.to_callee),
+            Direction::ToCallee => (self.to_callee, self.to_caller),
         };
-        other.last.is_some_and(|last| last > stamp)
+        other.last > Some(stamp) && this.last <= Some(stamp)
     }
 }
 

@@ -364,9 +364,16 @@ impl Media {
 
     /// SDP named where `side` of `call` wants its media (MEAS 5.6, 6.1).
     pub(crate) fn announce(&mut self, call: CallKey, side: Side, session: &sdp::Session) {
+        let talks = |media: &sdp::Media| {
+            media.kind == sdp::Kind::Audio && media.port != 0 && media.direction == sdp::Direction::SendRecv
+        };
+        if let Some(own) = call_media(&mut self.calls, call)
+            && !session.media.is_empty()
+        {
+            own.on_hold = !session.media.iter().any(talks);
+        }
         for media in &session.media {
             let (Some(ip), Some(own)) = (media.address, call_media(&mut self.calls, call)) else { continue };
-            own.on_hold = media.direction != sdp::Direction::SendRecv;
             if media.port == 0 || media.kind == sdp::Kind::Other {
                 continue;
             }
@@ -604,7 +611,7 @@ impl Media {
             ended.nanos_since(last) > LINGER_NANOS
                 && slot.direction.is_some_and(|direction| {
                     call.is_some_and(|call| {
-                        call.hearing.other_after(direction, ended.plus_nanos(-LINGER_NANOS))
+                        call.hearing.only_other_after(direction, ended.plus_nanos(-LINGER_NANOS))
                     })
                 })
         });

@@ -814,12 +814,11 @@ impl Stream {
     fn again(&mut self, packet: &Packet<'_>) {
         let copy = Recent::of(packet);
         let seen = &mut self.recent[usize::from(packet.seq & 1)];
-        if seen.is_captured_again(&copy) {
+        // On another interface than its neighbours it is a shadow, however late (MEAS 1.11.2).
+        if seen.interface != copy.interface || seen.is_captured_again(&copy) {
             self.capture_duplicates += 1;
-            return;
-        }
-        self.duplicates += 1;
-        if seen.content == copy.content {
+        } else {
+            self.duplicates += 1;
             // What was sent twice may be captured twice as well.
             *seen = copy;
         }

@@ -7,7 +7,7 @@ use crate::measured::Measured;
 use crate::scene::{self, CALL, Call, MS, Media, SECOND, Scene, TO_CALLEE, TO_CALLER};
 
 /// A call of `seconds` with media both ways from half a second on.
-fn two_way(seconds: i64) -> Scene {
+pub(crate) fn two_way(seconds: i64) -> Scene {
     let mut scene = Scene::default();
     scene.answered(0, &CALL);
     let packets = (seconds * 50) as u32;
@@ -17,23 +17,30 @@ fn two_way(seconds: i64) -> Scene {
     scene
 }
 
-fn of(measured: &Measured, ssrc: u32) -> Vec<&Stream> {
+pub(crate) fn of(measured: &Measured, ssrc: u32) -> Vec<&Stream> {
     let ssrc = format!("0x{ssrc:08x}");
     measured.streams.iter().filter(|stream| stream.ssrc == ssrc).collect()
 }
 
 /// The metrics of a stream without what depends on how it was captured.
-fn figures(measured: &Measured) -> String {
+pub(crate) fn figures(measured: &Measured) -> String {
     let mut streams = measured.streams.clone();
     streams.sort_by(|a, b| (&a.ssrc, a.first).cmp(&(&b.ssrc, b.first)));
-    streams.iter_mut().for_each(|stream| stream.capture_duplicates = 0);
+    for stream in &mut streams {
+        stream.capture_duplicates = 0;
+    }
     let mut calls = measured.calls.clone();
     calls.sort_by(|a, b| a.call_id.cmp(&b.call_id));
     format!("{streams:?}{calls:?}{:?}{:?}", measured.reports, measured.totals.requests)
 }
 
 /// A sender report, and a report block about another stream: (SSRC, cumulative loss, highest, LSR, DLSR).
-fn sender_report(ssrc: u32, ntp: u64, packets: u32, block: Option<(u32, u32, u32, u32, u32)>) -> Vec<u8> {
+pub(crate) fn sender_report(
+    ssrc: u32,
+    ntp: u64,
+    packets: u32,
+    block: Option<(u32, u32, u32, u32, u32)>,
+) -> Vec<u8> {
     let mut words = vec![ssrc, (ntp >> 32) as u32, ntp as u32, 0, packets, packets * 160];
     if let Some((about, lost, highest, lsr, dlsr)) = block {
         words.extend([about, lost, highest, 0, lsr, dlsr]);
@@ -41,14 +48,14 @@ fn sender_report(ssrc: u32, ntp: u64, packets: u32, block: Option<(u32, u32, u32
     rtcp(0x80 | u8::from(block.is_some()), 200, &words)
 }
 
-fn rtcp(first: u8, kind: u8, words: &[u32]) -> Vec<u8> {
+pub(crate) fn rtcp(first: u8, kind: u8, words: &[u32]) -> Vec<u8> {
     let mut packet = vec![first, kind];
     packet.extend((words.len() as u16).to_be_bytes());
     packet.extend(words.iter().flat_map(|word| word.to_be_bytes()));
     packet
 }
 
-fn up(endpoint: &str) -> String {
+pub(crate) fn up(endpoint: &str) -> String {
     let (ip, port) = endpoint.rsplit_once(':').unwrap();
     format!("{ip}:{}", port.parse::<u16>().unwrap() + 1)
 }
@@ -518,7 +525,7 @@ fn what_a_receiver_says_of_its_voice_quality_stands_beside_ours() {
         TO_CALLEE.ssrc,
         0x1a0d_0000,
         0,
-        120 << 16 | 40,
+        0x0078_0028,
         0x7f7f_7f10,
         0x557f_2726,
         0xd000_0028,

@@ -317,3 +317,52 @@ fn an_outage_is_called_one() {
     assert_eq!((stream.lost, stream.longest_loss), (60, 60));
     assert_eq!(stream.loss_pattern, Some(LossPattern::Outage));
 }
+
+#[test]
+fn loss_stands_in_the_window_in_which_it_happened() {
+    let mut script = script(2_250);
+    // The second ten seconds of forty-five.
+    script.packets.drain(700..740);
+    let measured = Measured::of(script.capture());
+    let windows: Vec<_> = measured.windows.iter().map(|window| (window.expected, window.lost)).collect();
+    assert_eq!(windows, [(500, 0), (500, 40), (500, 0), (500, 0), (250, 0)]);
+    let stream = &measured.streams[0];
+    let worst = measured.windows.iter().map(|window| window.mos_lq).reduce(f64::min).unwrap();
+    assert!((stream.mos.unwrap().min_window.unwrap() - worst).abs() < 1e-6);
+    assert!(worst < stream.mos.unwrap().lq);
+}
+
+#[test]
+fn a_sender_that_restarts_every_second_loses_nothing() {
+    let mut script = script(1_000);
+    for (i, packet) in script.packets.iter_mut().enumerate() {
+        packet.sequence = packet.sequence.wrapping_add((i / 50 * 7_001) as u16);
+    }
+    let stream = stream(&script);
+    assert_eq!((stream.expected, stream.lost, stream.restarts, stream.rejected), (1_000, 0, 19, 0));
+    assert!(stream.jitter.unwrap().max < 1e-9 && stream.mos.unwrap().lq > 4.4);
+}
+
+#[test]
+fn events_alone_are_a_stream_without_score() {
+    let mut script = script(8);
+    script.packets = Packet::digit(4, 100_000_000, 1_000, 160_000);
+    let stream = stream(&script);
+    assert_eq!((stream.dtmf.as_slice(), stream.packets, stream.lost), (["4".to_owned()].as_slice(), 8, 0));
+    assert!(stream.mos.is_none() && stream.jitter.is_none());
+}
+
+#[test]
+fn the_end_of_a_digit_that_is_lost_does_not_double_it() {
+    let mut script = script(1_000);
+    for (event, from) in [(7, 200_usize), (7, 210)] {
+        let first = &script.packets[from];
+        let digit = Packet::digit(event, first.at, first.sequence, first.timestamp);
+        script.packets.splice(from..from + digit.len(), digit);
+    }
+    // The beginning of the first and the three ends of the second.
+    script.packets.drain(215..218);
+    script.packets.drain(200..203);
+    let stream = stream(&script);
+    assert_eq!((stream.dtmf.len(), stream.lost), (2, 6));
+}

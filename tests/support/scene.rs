@@ -167,6 +167,11 @@ impl Scene {
     }
 
     pub(crate) fn measured(&self) -> Measured {
+        self.measured_snapped(usize::MAX)
+    }
+
+    /// As a capture with this snap length.
+    pub(crate) fn measured_snapped(&self, snap: usize) -> Measured {
         let mut captured: Vec<&Captured> = self.frames.iter().collect();
         captured.sort_by_key(|frame| frame.at);
         let frames: Vec<Frame<'_>> = captured
@@ -176,7 +181,7 @@ impl Scene {
                 link: LinkType::ETHERNET,
                 interface: frame.interface,
                 wire_len: frame.bytes.len() as u32,
-                bytes: &frame.bytes,
+                bytes: &frame.bytes[..frame.bytes.len().min(snap)],
             })
             .collect();
         let mut measured = Measured::default();
@@ -189,7 +194,7 @@ impl Scene {
 }
 
 impl Call {
-    fn describe(&self, media: &str, direction: &str) -> String {
+    pub(crate) fn describe(&self, media: &str, direction: &str) -> String {
         let media: SocketAddr = media.parse().unwrap();
         let (ip, port) = (media.ip(), media.port());
         let version = if ip.is_ipv6() { 6 } else { 4 };
@@ -200,7 +205,7 @@ impl Call {
         )
     }
 
-    fn rest(&self, method: &str, cseq: u32, response: bool, body: &str) -> String {
+    pub(crate) fn rest(&self, method: &str, cseq: u32, response: bool, body: &str) -> String {
         let tagged = response || cseq > 1 || method == "ACK";
         format!(
             "Via: SIP/2.0/UDP {};branch=z9hG4bK{}{}{cseq}\r\nFrom: <sip:a@example.com>;tag=a{}\r\n\
