@@ -200,7 +200,8 @@ impl Desk {
         }
         let tcp = self.tcp.counters();
         let evicted = [
-            ("calls", calls.calls_evicted + calls.calls_refused),
+            ("calls", calls.calls_evicted),
+            ("calls_refused", calls.calls_refused),
             ("registrations", calls.registrations_evicted),
             ("bindings", calls.bindings_evicted),
             ("transactions", calls.transactions_evicted),
