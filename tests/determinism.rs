@@ -3,6 +3,7 @@
 //!
 //! Captures are simulated, and real ones looked for in `SIDETONE_CAPTURES` or beside the repository.
 
+#![allow(clippy::print_stdout, reason = "tests say what they measured and why they skip")]
 #![allow(clippy::unwrap_used, reason = "a helper of a test may fail like the test itself")]
 
 use std::fs;
@@ -71,7 +72,7 @@ fn assert_same(one: &str, other: &str, what: &str) {
         let (one, other) = differ.unwrap_or(("a different number of lines", ""));
         let at = one.bytes().zip(other.bytes()).take_while(|(a, b)| a == b).count().saturating_sub(60);
         let show = |line: &str| line.get(at..).map(|rest| rest.chars().take(160).collect::<String>());
-        panic!("{what}:\n{:?}\n{:?}", show(one), show(other));
+        assert_eq!(show(one), show(other), "{what}");
     }
 }
 
@@ -81,7 +82,9 @@ fn pcapng(frames: &[Owned]) -> Vec<u8> {
         let length = body.iter().map(|part| part.len()).sum::<usize>();
         let total = (length.next_multiple_of(4) + 12) as u32;
         out.extend([kind, total].iter().flat_map(|word| word.to_le_bytes()));
-        body.iter().for_each(|part| out.extend_from_slice(part));
+        for part in body {
+            out.extend_from_slice(part);
+        }
         out.resize(out.len() + length.next_multiple_of(4) - length, 0);
         out.extend(total.to_le_bytes());
     };

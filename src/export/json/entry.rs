@@ -37,7 +37,7 @@ impl<'o> Value<'o> {
     }
 }
 
-impl<'o> Inside<'o> {
+impl Inside<'_> {
     #[inline]
     fn element(&mut self) -> Value<'_> {
         self.out.push(self.before);
@@ -45,12 +45,11 @@ impl<'o> Inside<'o> {
         Value { out: self.out }
     }
 
-    fn close(self) -> Result<(), Error> {
+    fn close(self) {
         if self.before != b',' {
             self.out.push(self.before);
         }
         self.out.push(self.close);
-        Ok(())
     }
 }
 
@@ -211,7 +210,8 @@ impl SerializeSeq for Inside<'_> {
     }
 
     fn end(self) -> Result<(), Error> {
-        self.close()
+        self.close();
+        Ok(())
     }
 }
 
@@ -229,7 +229,8 @@ impl SerializeMap for Inside<'_> {
     }
 
     fn end(self) -> Result<(), Error> {
-        self.close()
+        self.close();
+        Ok(())
     }
 }
 
@@ -248,7 +249,8 @@ impl SerializeStruct for Inside<'_> {
     }
 
     fn end(self) -> Result<(), Error> {
-        self.close()
+        self.close();
+        Ok(())
     }
 }
 
