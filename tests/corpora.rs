@@ -44,7 +44,10 @@ fn packets(bytes: &[u8]) -> Vec<Vec<u8>> {
     let segment = [0x13, 0xc4, 0x13, 0xc4, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 0x18, 0xff, 0xff, 0, 0, 0, 0];
     packets.push(ipv4(6, &[&segment, bytes].concat()));
     let chunk = (bytes.len() as u16 + 16).to_be_bytes();
-    let head = [0x13, 0xc4, 0x13, 0xc4, 0, 0, 0, 1, 0, 0, 0, 0, 0, 3, chunk[0], chunk[1], 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 0];
+    let head = [
+        0x13, 0xc4, 0x13, 0xc4, 0, 0, 0, 1, 0, 0, 0, 0, 0, 3, chunk[0], chunk[1], 0, 0, 0, 1, 0, 0, 0, 0, 0,
+        0, 0, 0,
+    ];
     packets.push(ipv4(132, &[&head, bytes].concat()));
     packets
 }

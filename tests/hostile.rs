@@ -399,7 +399,8 @@ fn connections_with_a_hole() {
 #[test]
 fn endpoints_of_many_calls() {
     let mut flood = Flood::new("SDP endpoints, many calls", &small(), 100);
-    let template = sip("INVITE sip:bob@example.com SIP/2.0", "########", "1 INVITE", "", &sdp(10_000..10_016));
+    let template =
+        sip("INVITE sip:bob@example.com SIP/2.0", "########", "1 INVITE", "", &sdp(10_000..10_016));
     let digits = Digits::of(&template);
     let address = memchr::memmem::find(&template, b"198.51.100.2\r\n").unwrap();
     flood.pour(&template, |number, bytes| {
@@ -416,7 +417,8 @@ fn endpoints_of_many_calls() {
 fn endpoints_of_one_call() {
     let mut flood = Flood::new("SDP endpoints, one call", &small(), 100);
     set_up_call(&mut flood);
-    let template = sip("UPDATE sip:bob@example.com SIP/2.0", "call", "2 UPDATE", ";tag=b", &sdp(10_000..10_001));
+    let template =
+        sip("UPDATE sip:bob@example.com SIP/2.0", "call", "2 UPDATE", ";tag=b", &sdp(10_000..10_001));
     let digits = Digits::of(&template);
     let port = memchr::memmem::find(&template, b"m=audio ").unwrap() + 8;
     flood.pour(&template, |number, bytes| {
@@ -437,7 +439,8 @@ fn one_endpoint_of_two_calls() {
         flood.frame(&sip("INVITE sip:bob@example.com SIP/2.0", call, "1 INVITE", "", ""));
         flood.frame(&sip("SIP/2.0 200 OK", call, "1 INVITE", ";tag=b", &sdp(6_000..6_001)));
     }
-    let template = sip("UPDATE sip:bob@example.com SIP/2.0", "call-1", "2 UPDATE", ";tag=b", &sdp(6_000..6_001));
+    let template =
+        sip("UPDATE sip:bob@example.com SIP/2.0", "call-1", "2 UPDATE", ";tag=b", &sdp(6_000..6_001));
     let digits = Digits::of(&template);
     let call = memchr::memmem::find(&template, b"call-1").unwrap() + 5;
     flood.pour(&template, |number, bytes| {

@@ -259,7 +259,8 @@ fn damage_costs_nothing_that_was_packed_before_it() {
     let before = read(head).0.len();
     for pack in [gzip, zst] {
         let (head, tail) = (pack(head), pack(tail));
-        for at in [head.len(), head.len() + 12, head.len() + tail.len() / 3, head.len() + tail.len() * 2 / 3] {
+        for at in [head.len(), head.len() + 12, head.len() + tail.len() / 3, head.len() + tail.len() * 2 / 3]
+        {
             let mut damaged = [&head[..], &tail].concat();
             damaged[at..at + 4].copy_from_slice(&[0xff; 4]);
             let (frames, faults) = read(&damaged);
