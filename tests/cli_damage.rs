@@ -1,7 +1,8 @@
 //! Damaged, cut, empty, foreign and missing input, as a user meets it: exit codes of DESIGN 2, what was good is
 //! reported, and standard error says which file, where, and what to do.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot run its subject has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot run its subject has failed")]
+#![allow(clippy::print_stdout, reason = "a test says why it was skipped")]
 
 use std::fs;
 use std::io::Write as _;

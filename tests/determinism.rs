@@ -3,7 +3,8 @@
 //!
 //! Captures are simulated, and real ones looked for in `SIDETONE_CAPTURES` or beside the repository.
 
-#![allow(clippy::unwrap_used, reason = "a helper of a test may fail like the test itself")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a helper of a test may fail like the test itself")]
+#![allow(clippy::print_stdout, reason = "a test says why it was skipped")]
 
 use std::fs;
 use std::io::Cursor;
@@ -81,7 +82,7 @@ fn pcapng(frames: &[Owned]) -> Vec<u8> {
         let length = body.iter().map(|part| part.len()).sum::<usize>();
         let total = (length.next_multiple_of(4) + 12) as u32;
         out.extend([kind, total].iter().flat_map(|word| word.to_le_bytes()));
-        body.iter().for_each(|part| out.extend_from_slice(part));
+        out.extend(body.concat());
         out.resize(out.len() + length.next_multiple_of(4) - length, 0);
         out.extend(total.to_le_bytes());
     };

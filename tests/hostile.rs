@@ -8,7 +8,11 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot set up its subject has failed")]
 #![allow(unsafe_code, reason = "an allocator that counts is a global allocator, whose trait is unsafe")]
-#![allow(clippy::disallowed_types, reason = "how long a flood took is printed, never judged")]
+#![allow(
+    clippy::disallowed_types,
+    clippy::print_stdout,
+    reason = "how long a flood took is printed, never judged"
+)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::BTreeMap;
