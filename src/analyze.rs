@@ -63,8 +63,12 @@ pub fn run(args: &Analyze, drive: impl FnOnce(&mut dyn Sink, &mut Progress) -> O
     match written {
         Ok(faults) => {
             for fault in &faults {
+                let way_out = match fault.kind {
+                    FaultKind::Damaged if !args.lenient => "; with --lenient this is no failure",
+                    _ => "",
+                };
                 // Nobody is left to be told when standard error is closed.
-                let _ = writeln!(stderr, "sidetone: {}", fault.text);
+                let _ = writeln!(stderr, "sidetone: {}{way_out}", fault.text);
             }
             exit_code(&faults, args.lenient)
         }

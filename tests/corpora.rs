@@ -3,7 +3,8 @@
 //!
 //! They are not part of this repository: they are looked for in `SIDETONE_CAPTURES`, or beside it.
 
-#![allow(clippy::unwrap_used, reason = "a helper of a test may fail like the test itself")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a helper of a test may fail like the test itself")]
+#![allow(clippy::print_stdout, reason = "a test says why it was skipped")]
 
 use std::fs;
 use std::io::Cursor;

@@ -9,7 +9,11 @@
 #![allow(clippy::print_stdout, reason = "tests say what they measured and why they skip")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot set up its subject has failed")]
 #![allow(unsafe_code, reason = "an allocator that counts is a global allocator, whose trait is unsafe")]
-#![allow(clippy::disallowed_types, reason = "how long a flood took is printed, never judged")]
+#![allow(
+    clippy::disallowed_types,
+    clippy::print_stdout,
+    reason = "how long a flood took is printed, never judged"
+)]
 
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::collections::BTreeMap;
@@ -264,6 +268,26 @@ fn invites_of_unique_call_ids() {
     assert!(after.peak < 8 * MB, "{}", after.peak);
     assert_eq!(after.evicted("calls") + 1_000, sent, "none goes without a word");
     assert!(after.evicted("transactions") > 0);
+}
+
+/// Timers run at nearly every frame.
+#[test]
+fn calls_that_never_end_in_slow_motion() {
+    let mut flood = Flood::new("calls without end, slowly", &small(), 50_000);
+    let invite = sip("INVITE sip:bob@example.com SIP/2.0", "########", "1 INVITE", "", &sdp(6_000..6_001));
+    let answer = sip("SIP/2.0 200 OK", "########", "1 INVITE", ";tag=b", &sdp(6_000..6_001));
+    let digits = [Digits::of(&invite), Digits::of(&answer)];
+    let mut frames = [invite, answer];
+    for number in 0..size() {
+        let which = number as usize % 2;
+        digits[which].write(&mut frames[which], number / 2);
+        let bytes = std::mem::take(&mut frames[which]);
+        flood.frame(&bytes);
+        frames[which] = bytes;
+    }
+    let after = flood.end();
+    assert!(after.peak < 8 * MB, "{}", after.peak);
+    assert_eq!(after.told("calls"), u64::from(size() / 2));
 }
 
 #[test]

@@ -19,7 +19,8 @@ use sidetone_fuzz::Writer;
 
 fn main() -> std::io::Result<()> {
     let calls = simulated();
-    let messages: Vec<&[u8]> = calls.iter().flat_map(|call| call.iter()).filter_map(|(_, frame)| sip_of(frame)).collect();
+    let messages: Vec<&[u8]> =
+        calls.iter().flat_map(|call| call.iter()).filter_map(|(_, frame)| sip_of(frame)).collect();
     for (i, message) in messages.iter().enumerate() {
         seed("sip", &format!("call-{i}"), message)?;
     }
@@ -91,10 +92,23 @@ fn simulated() -> Vec<Capture> {
     let mut captures: Vec<Capture> = Vec::new();
     for outcome in outcomes {
         let media = if outcome == Outcome::Answered { 0.4 } else { 0.05 };
-        captures.push(capture(Plan { calls: 1, duration: media, outcomes: vec![outcome], ..Plan::default() }));
+        captures.push(capture(Plan {
+            calls: 1,
+            duration: media,
+            outcomes: vec![outcome],
+            ..Plan::default()
+        }));
     }
     captures.push(capture(Plan { calls: 0, registrations: 2, mix: 50.0, ..Plan::default() }));
-    let lossy = Plan { calls: 1, duration: 0.6, loss: 10.0, jitter: 20.0, reorder: 5.0, duplicate: 5.0, ..Plan::default() };
+    let lossy = Plan {
+        calls: 1,
+        duration: 0.6,
+        loss: 10.0,
+        jitter: 20.0,
+        reorder: 5.0,
+        duplicate: 5.0,
+        ..Plan::default()
+    };
     captures.push(capture(Plan { codec: Codec::G729, ..lossy }));
     captures
 }
@@ -150,10 +164,22 @@ fn odd_messages() -> Vec<(&'static str, String)> {
 }
 
 const DESCRIPTIONS: &[(&str, &str)] = &[
-    ("plain", "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 49170 RTP/AVP 0 8 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16\r\na=ptime:20\r\na=maxptime:150\r\na=sendrecv\r\n"),
-    ("secure", "v=0\nc=IN IP6 2001:db8::1\na=fingerprint:sha-256 00\na=sendonly\nm=audio 4000/2 UDP/TLS/RTP/SAVPF 111 63\na=rtpmap:111 opus/48000/2\na=fmtp:111 minptime=10;useinbandfec=1;maxaveragebitrate=20000\na=rtpmap:63 red/48000/2\na=rtcp:4001 IN IP4 192.0.2.9\na=rtcp-mux\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:x\na=label:7\nm=video 0 RTP/AVP 96\na=rtpmap:96 H264/90000\na=inactive\n"),
-    ("codecs", "m=audio 4 RTP/AVP 97 98 99 100 18 4 9\ra=fmtp:97 mode=20\ra=rtpmap:97 iLBC/8000\ra=rtpmap:98 AMR-WB/16000\ra=fmtp:98 octet-align=1;mode-set=0,2\ra=rtpmap:99 G726-32/8000\ra=rtpmap:100 EVS/16000\ra=fmtp:18 annexb=no\ra=fmtp:4 bitrate=5.3\r"),
-    ("old", "c=IN IP4 0.0.0.0\r\nm=image 5 udptl t38\r\nm=audio 6 RTP/AVP 0\r\nc=IN IP4 host.example.com\r\nm=message 7 TCP/MSRP *\r\nm=audio 70000 RTP/AVP 200 -1\r\na=rtpmap:\r\na=ptime:999999\r\n"),
+    (
+        "plain",
+        "v=0\r\no=- 1 1 IN IP4 192.0.2.1\r\ns=-\r\nc=IN IP4 192.0.2.1\r\nt=0 0\r\nm=audio 49170 RTP/AVP 0 8 101\r\na=rtpmap:0 PCMU/8000\r\na=rtpmap:101 telephone-event/8000\r\na=fmtp:101 0-16\r\na=ptime:20\r\na=maxptime:150\r\na=sendrecv\r\n",
+    ),
+    (
+        "secure",
+        "v=0\nc=IN IP6 2001:db8::1\na=fingerprint:sha-256 00\na=sendonly\nm=audio 4000/2 UDP/TLS/RTP/SAVPF 111 63\na=rtpmap:111 opus/48000/2\na=fmtp:111 minptime=10;useinbandfec=1;maxaveragebitrate=20000\na=rtpmap:63 red/48000/2\na=rtcp:4001 IN IP4 192.0.2.9\na=rtcp-mux\na=crypto:1 AES_CM_128_HMAC_SHA1_80 inline:x\na=label:7\nm=video 0 RTP/AVP 96\na=rtpmap:96 H264/90000\na=inactive\n",
+    ),
+    (
+        "codecs",
+        "m=audio 4 RTP/AVP 97 98 99 100 18 4 9\ra=fmtp:97 mode=20\ra=rtpmap:97 iLBC/8000\ra=rtpmap:98 AMR-WB/16000\ra=fmtp:98 octet-align=1;mode-set=0,2\ra=rtpmap:99 G726-32/8000\ra=rtpmap:100 EVS/16000\ra=fmtp:18 annexb=no\ra=fmtp:4 bitrate=5.3\r",
+    ),
+    (
+        "old",
+        "c=IN IP4 0.0.0.0\r\nm=image 5 udptl t38\r\nm=audio 6 RTP/AVP 0\r\nc=IN IP4 host.example.com\r\nm=message 7 TCP/MSRP *\r\nm=audio 70000 RTP/AVP 200 -1\r\na=rtpmap:\r\na=ptime:999999\r\n",
+    ),
 ];
 
 /// Headers with every flag, and scripts of `targets/rtp.rs`.
@@ -161,9 +187,13 @@ fn rtp() -> Vec<(&'static str, Vec<u8>)> {
     let header = |first: u8, more: &[u8]| {
         [&[first, 0x80, 0, 1, 0, 0, 0, 160, 0xde, 0xad, 0xbe, 0xef], more, &[0xd5; 20]].concat()
     };
-    let packet = |kind: u8, delay: u8, steps: [u8; 2], payload_type: u8| vec![kind, delay, steps[0], steps[1], payload_type, 160];
+    let packet = |kind: u8, delay: u8, steps: [u8; 2], payload_type: u8| {
+        vec![kind, delay, steps[0], steps[1], payload_type, 160]
+    };
     let script = |packets: Vec<Vec<u8>>| [vec![7, 0], packets.concat()].concat();
-    let even = |count: usize, payload_type| (0..count).map(|_| packet(0, 0x22, [0, 0], payload_type)).collect::<Vec<_>>();
+    let even = |count: usize, payload_type| {
+        (0..count).map(|_| packet(0, 0x22, [0, 0], payload_type)).collect::<Vec<_>>()
+    };
     let mut lossy = even(60, 0);
     for i in (5..60).step_by(9) {
         lossy[i] = packet(1, 0x24, [(i % 7) as u8, 0], 0);
@@ -209,20 +239,112 @@ fn rtcp() -> Vec<(&'static str, Vec<u8>)> {
     let sender = [&[0xbabe, 0x9234_1234, 0x5678_9abc, 8_000, 50, 8_000][..], &block].concat();
     let sdes = part(1, 202, &[0xbabe, 0x0105_6140, 0x622e_6300]);
     let xr = |words: &[u32]| part(0, 207, &[&[0xbabe], words].concat());
-    let voip = [0x0700_0008, 0xcafe, 0x0510_2000, 0x0064_0200, 0x0014_001e, 0xec3c_0a10, 0x5a7f_2823, 0xb000_0014, 0x0028_0050];
+    let voip = [
+        0x0700_0008,
+        0xcafe,
+        0x0510_2000,
+        0x0064_0200,
+        0x0014_001e,
+        0xec3c_0a10,
+        0x5a7f_2823,
+        0xb000_0014,
+        0x0028_0050,
+    ];
     vec![
         ("sender", [part(1, 200, &sender), sdes.clone()].concat()),
-        ("receiver", [part(1, 201, &[&[0xbabe][..], &block].concat()), part(2, 203, &[0xbabe, 0xcafe])].concat()),
+        (
+            "receiver",
+            [part(1, 201, &[&[0xbabe][..], &block].concat()), part(2, 203, &[0xbabe, 0xcafe])].concat(),
+        ),
         ("application", part(3, 204, &[0xbabe, 0x6e61_6d65, 1])),
-        ("feedback", [part(1, 205, &[0xbabe, 0xcafe, 0x0001_8000]), part(15, 206, &[0xbabe, 0, 0x5245_4d42, 0x0103_ffff])].concat()),
+        (
+            "feedback",
+            [
+                part(1, 205, &[0xbabe, 0xcafe, 0x0001_8000]),
+                part(15, 206, &[0xbabe, 0, 0x5245_4d42, 0x0103_ffff]),
+            ]
+            .concat(),
+        ),
         ("voip", xr(&voip)),
         ("clocks", xr(&[0x0400_0002, 0x9234_1234, 0x5678_9abc, 0x0500_0003, 0xcafe, 0x1234_5678, 0x8000])),
-        ("runs", xr(&[0x0100_0003, 0xcafe, 0x0001_0040, 0x4005_bfff, 0x0200_0003, 0xcafe, 0x0001_0040, 0x8000_0000])),
+        (
+            "runs",
+            xr(&[
+                0x0100_0003,
+                0xcafe,
+                0x0001_0040,
+                0x4005_bfff,
+                0x0200_0003,
+                0xcafe,
+                0x0001_0040,
+                0x8000_0000,
+            ]),
+        ),
         ("summary", xr(&[0x06e0_0009, 0xcafe, 0x0001_0040, 3, 1, 10, 200, 90, 12, 0x3f40_0000])),
-        ("measurement", xr(&[0x0e00_0007, 0xcafe, 1, 0x0000_0002, 50, 0, 0, 0x4000_0000, 0x0f00_0004, 0xcafe, 0x1234, 0x4321, 0x0101_0202])),
-        ("metrics", xr(&[0x1080_0004, 0xcafe, 10, 5, 20, 0x1480_0002, 0xcafe, 7, 0x1740_0002, 0xcafe, 0x0028_0050, 0x1840_0002, 0xcafe, 3])),
-        ("scores", xr(&[0x1d80_0003, 0xcafe, 0x0030_0410, 0x8031_0420, 0x1e00_0003, 0xcafe, 1, 2, 0x1f00_0004, 0xcafe, 1, 2, 0x0101_0000])),
-        ("encrypted", [part(0, 200, &[0xbabe, 0x1111, 0x2222, 0x3333, 0x4444, 0x5555]), vec![0x80, 0, 0, 1], vec![0xaa; 10]].concat()),
+        (
+            "measurement",
+            xr(&[
+                0x0e00_0007,
+                0xcafe,
+                1,
+                0x0000_0002,
+                50,
+                0,
+                0,
+                0x4000_0000,
+                0x0f00_0004,
+                0xcafe,
+                0x1234,
+                0x4321,
+                0x0101_0202,
+            ]),
+        ),
+        (
+            "metrics",
+            xr(&[
+                0x1080_0004,
+                0xcafe,
+                10,
+                5,
+                20,
+                0x1480_0002,
+                0xcafe,
+                7,
+                0x1740_0002,
+                0xcafe,
+                0x0028_0050,
+                0x1840_0002,
+                0xcafe,
+                3,
+            ]),
+        ),
+        (
+            "scores",
+            xr(&[
+                0x1d80_0003,
+                0xcafe,
+                0x0030_0410,
+                0x8031_0420,
+                0x1e00_0003,
+                0xcafe,
+                1,
+                2,
+                0x1f00_0004,
+                0xcafe,
+                1,
+                2,
+                0x0101_0000,
+            ]),
+        ),
+        (
+            "encrypted",
+            [
+                part(0, 200, &[0xbabe, 0x1111, 0x2222, 0x3333, 0x4444, 0x5555]),
+                vec![0x80, 0, 0, 1],
+                vec![0xaa; 10],
+            ]
+            .concat(),
+        ),
         ("padded", [part(0, 201, &[0xbabe]), vec![0xa0, 201, 0, 2, 0, 0, 0xba, 0xbe, 0, 0, 0, 4]].concat()),
     ]
 }
@@ -241,7 +363,13 @@ fn heps(sip: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
         correlation: b"odd@example.com",
         payload: sip,
     };
-    let v6 = Hep { source: end("2001:db8::1", 1), destination: end("2001:db8::2", 2), kind: hep::Kind::Rtcp, payload: &[0x80, 201, 0, 1, 0, 0, 0, 1], ..v4 };
+    let v6 = Hep {
+        source: end("2001:db8::1", 1),
+        destination: end("2001:db8::2", 2),
+        kind: hep::Kind::Rtcp,
+        payload: &[0x80, 201, 0, 1, 0, 0, 0, 1],
+        ..v4
+    };
     let mut encoded = [Vec::new(), Vec::new()];
     hep::encode(&v4, &mut encoded[0]);
     hep::encode(&v6, &mut encoded[1]);
@@ -255,11 +383,18 @@ fn heps(sip: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     let len = (compressed.len() as u16).to_be_bytes();
     compressed[4..6].copy_from_slice(&len);
     let old = |version: u8, time: &[u8]| {
-        let fixed = [version, 16 + time.len() as u8, 2, 17, 0x13, 0xc4, 0x13, 0xc4, 192, 0, 2, 1, 192, 0, 2, 2];
+        let fixed =
+            [version, 16 + time.len() as u8, 2, 17, 0x13, 0xc4, 0x13, 0xc4, 192, 0, 2, 1, 192, 0, 2, 2];
         [&fixed[..], time, sip].concat()
     };
     let [v4, v6] = encoded;
-    vec![("v3", v4), ("v3-six", v6), ("v3-packed", compressed), ("v1", old(1, &[])), ("v2", old(2, &[0, 0, 0, 1, 0, 0, 0, 2, 0, 7, 0, 0]))]
+    vec![
+        ("v3", v4),
+        ("v3-six", v6),
+        ("v3-packed", compressed),
+        ("v1", old(1, &[])),
+        ("v2", old(2, &[0, 0, 0, 1, 0, 0, 0, 2, 0, 7, 0, 0])),
+    ]
 }
 
 const MAC: [u8; 12] = [2, 0, 0, 0, 0, 1, 2, 0, 0, 0, 0, 2];
@@ -325,10 +460,17 @@ fn frames(sip: &[u8]) -> Vec<(&'static str, LinkType, Vec<u8>)> {
     let media = ipv4(17, 0, &udp(4000, &rtp));
     let six = ipv6(17, &udp(5060, sip));
     let inner = ether(0x0800, &media);
-    let gre = |flags: [u8; 2], kind: u16, more: &[u8], payload: &[u8]| ipv4(47, 0, &[&flags[..], &kind.to_be_bytes(), more, payload].concat());
+    let gre = |flags: [u8; 2], kind: u16, more: &[u8], payload: &[u8]| {
+        ipv4(47, 0, &[&flags[..], &kind.to_be_bytes(), more, payload].concat())
+    };
     let (half, rest) = sip.split_at(sip.len() / 2);
-    let extended = ipv6(0, &[&[43, 0, 1, 4, 0, 0, 0, 0, 60, 0, 0, 0, 0, 0, 0, 0, 17, 0, 1, 4, 0, 0, 0, 0][..], &udp(5060, sip)].concat());
-    let cooked = |kind: u16| [&[0, 0, 0, 1, 0, 6, 2, 0, 0, 0, 0, 1, 0, 0][..], &kind.to_be_bytes(), &plain].concat();
+    let extended = ipv6(
+        0,
+        &[&[43, 0, 1, 4, 0, 0, 0, 0, 60, 0, 0, 0, 0, 0, 0, 0, 17, 0, 1, 4, 0, 0, 0, 0][..], &udp(5060, sip)]
+            .concat(),
+    );
+    let cooked =
+        |kind: u16| [&[0, 0, 0, 1, 0, 6, 2, 0, 0, 0, 0, 1, 0, 0][..], &kind.to_be_bytes(), &plain].concat();
     let eth = LinkType::ETHERNET;
     vec![
         ("ether", eth, ether(0x0800, &plain)),
@@ -342,20 +484,67 @@ fn frames(sip: &[u8]) -> Vec<(&'static str, LinkType, Vec<u8>)> {
         ("six-in-four", eth, ether(0x0800, &ipv4(41, 0, &six))),
         ("gre", eth, ether(0x0800, &gre([0xb0, 0], 0x0800, &[0; 12], &plain))),
         ("gre-ether", eth, ether(0x0800, &gre([0, 0], 0x6558, &[], &inner))),
-        ("pptp", eth, ether(0x0800, &gre([0x30, 0x81], 0x880b, &[0, 99, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2, 0xff, 3, 0, 0x21], &plain))),
+        (
+            "pptp",
+            eth,
+            ether(
+                0x0800,
+                &gre([0x30, 0x81], 0x880b, &[0, 99, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2, 0xff, 3, 0, 0x21], &plain),
+            ),
+        ),
         ("erspan1", eth, ether(0x0800, &gre([0, 0], 0x88be, &[], &inner))),
-        ("erspan2", eth, ether(0x0800, &gre([0x10, 0], 0x88be, &[0, 0, 0, 1, 0x10, 1, 0, 0, 0, 0, 0, 0], &inner))),
-        ("erspan3", eth, ether(0x0800, &gre([0x10, 0], 0x22eb, &[0, 0, 0, 1, 0x20, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], &inner))),
-        ("vxlan", eth, ether(0x0800, &ipv4(17, 0, &udp(4789, &[&[8, 0, 0, 0, 0, 0, 9, 0][..], &inner].concat())))),
-        ("geneve", eth, ether(0x0800, &ipv4(17, 0, &udp(6081, &[&[1, 0, 0x65, 0x58, 0, 0, 9, 0, 0, 1, 2, 0][..], &inner].concat())))),
-        ("gtp", eth, ether(0x0800, &ipv4(17, 0, &udp(2152, &[&[0x34, 0xff, 0, 60, 0, 0, 0, 1, 0, 0, 0, 0x85, 1, 0, 1, 0][..], &media].concat())))),
+        (
+            "erspan2",
+            eth,
+            ether(0x0800, &gre([0x10, 0], 0x88be, &[0, 0, 0, 1, 0x10, 1, 0, 0, 0, 0, 0, 0], &inner)),
+        ),
+        (
+            "erspan3",
+            eth,
+            ether(
+                0x0800,
+                &gre([0x10, 0], 0x22eb, &[0, 0, 0, 1, 0x20, 1, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0], &inner),
+            ),
+        ),
+        (
+            "vxlan",
+            eth,
+            ether(0x0800, &ipv4(17, 0, &udp(4789, &[&[8, 0, 0, 0, 0, 0, 9, 0][..], &inner].concat()))),
+        ),
+        (
+            "geneve",
+            eth,
+            ether(
+                0x0800,
+                &ipv4(17, 0, &udp(6081, &[&[1, 0, 0x65, 0x58, 0, 0, 9, 0, 0, 1, 2, 0][..], &inner].concat())),
+            ),
+        ),
+        (
+            "gtp",
+            eth,
+            ether(
+                0x0800,
+                &ipv4(
+                    17,
+                    0,
+                    &udp(
+                        2152,
+                        &[&[0x34, 0xff, 0, 60, 0, 0, 0, 1, 0, 0, 0, 0x85, 1, 0, 1, 0][..], &media].concat(),
+                    ),
+                ),
+            ),
+        ),
         ("tcp", eth, ether(0x0800, &ipv4(6, 0, &tcp(1, 0x18, sip)))),
         ("sctp", eth, ether(0x0800, &ipv4(132, 0, &sctp(&[(3, 0, sip)])))),
         ("sctp-parts", eth, ether(0x0800, &ipv4(132, 0, &sctp(&[(2, 1, half), (1, 1, rest), (7, 0, sip)])))),
         ("raw", LinkType::RAW, plain.clone()),
         ("raw-six", LinkType::IPV6, six),
         ("cooked", LinkType::LINUX_SLL, cooked(0x0800)),
-        ("cooked2", LinkType::LINUX_SLL2, [&[8, 0, 0, 0, 0, 0, 0, 2, 0, 1, 0, 6, 2, 0, 0, 0, 0, 1, 0, 0][..], &plain].concat()),
+        (
+            "cooked2",
+            LinkType::LINUX_SLL2,
+            [&[8, 0, 0, 0, 0, 0, 0, 2, 0, 1, 0, 6, 2, 0, 0, 0, 0, 1, 0, 0][..], &plain].concat(),
+        ),
         ("null", LinkType::NULL, [&[2, 0, 0, 0][..], &plain].concat()),
         ("loop", LinkType::LOOP, [&[0, 0, 0, 2][..], &plain].concat()),
         ("ppp", LinkType::PPP, [&[0xff, 3, 0, 0x21][..], &plain].concat()),
@@ -406,7 +595,15 @@ fn connections(messages: &[&[u8]]) -> Vec<(&'static str, Vec<u8>)> {
         bytes.extend(sip.iter().enumerate().map(|(i, byte)| byte ^ (i as u8 % 4 + 1)));
         bytes
     };
-    let clear = [&[0x01, 0x7e, 0, 40][..], &sip[..40], &[0x89, 0, 0x80, 0x7e], &(sip.len() as u16 - 40).to_be_bytes(), &sip[40..], &[0x88, 0]].concat();
+    let clear = [
+        &[0x01, 0x7e, 0, 40][..],
+        &sip[..40],
+        &[0x89, 0, 0x80, 0x7e],
+        &(sip.len() as u16 - 40).to_be_bytes(),
+        &sip[40..],
+        &[0x88, 0],
+    ]
+    .concat();
     let mut plain = Writer::new();
     plain.segment(0, 1, 0, &[]);
     for piece in text.chunks(300) {
@@ -443,7 +640,10 @@ fn files(calls: &[Capture]) -> Vec<(&'static str, Vec<u8>)> {
         let mut bytes = words(big, &[magic, if big { 0x0002_0004 } else { 0x0004_0002 }, 0, 0, 65_535, 1]);
         for (at, frame) in &frames {
             let len = frame.len() as u32;
-            bytes.extend(words(big, &[(at / 1_000_000_000) as u32, (at % 1_000_000_000 / 1_000) as u32, len, len]));
+            bytes.extend(words(
+                big,
+                &[(at / 1_000_000_000) as u32, (at % 1_000_000_000 / 1_000) as u32, len, len],
+            ));
             bytes.extend(vec![0; more]);
             bytes.extend(frame);
         }
@@ -455,12 +655,21 @@ fn files(calls: &[Capture]) -> Vec<(&'static str, Vec<u8>)> {
         [words(big, &[kind, len]), body.to_vec(), padding, words(big, &[len])].concat()
     };
     let halves = |big: bool, high: u16, low: u16| -> Vec<u8> {
-        [high, low].iter().flat_map(|half| if big { half.to_be_bytes() } else { half.to_le_bytes() }).collect()
+        [high, low]
+            .iter()
+            .flat_map(|half| if big { half.to_be_bytes() } else { half.to_le_bytes() })
+            .collect()
     };
-    let section = |big: bool| block(big, 0x0a0d_0d0a, &[words(big, &[0x1a2b_3c4d]), halves(big, 1, 0), vec![0xff; 8]].concat());
+    let section = |big: bool| {
+        block(big, 0x0a0d_0d0a, &[words(big, &[0x1a2b_3c4d]), halves(big, 1, 0), vec![0xff; 8]].concat())
+    };
     let pcapng = |big: bool, resolution: u8| {
-        let options = [halves(big, 9, 1), vec![resolution, 0, 0, 0], halves(big, 14, 8), vec![0; 8], vec![0; 4]].concat();
-        let mut bytes = [section(big), block(big, 1, &[halves(big, 1, 0), words(big, &[65_535]), options].concat())].concat();
+        let options =
+            [halves(big, 9, 1), vec![resolution, 0, 0, 0], halves(big, 14, 8), vec![0; 8], vec![0; 4]]
+                .concat();
+        let mut bytes =
+            [section(big), block(big, 1, &[halves(big, 1, 0), words(big, &[65_535]), options].concat())]
+                .concat();
         for (at, frame) in &frames {
             let len = frame.len() as u32;
             let ticks = words(big, &[0, 0, (at / 1_000) as u32, len, len]);
@@ -498,7 +707,11 @@ fn conversations(messages: &[&[u8]]) -> Vec<(&'static str, Vec<u8>)> {
         media.frame(LinkType::ETHERNET, u64::from(i) * 20_000_000, &eth(&ipv4(17, 0, &udp(4_000, &rtp))));
     }
     for (i, (_, bytes)) in rtcp().iter().enumerate() {
-        media.frame(LinkType::ETHERNET, 900_000_000 + i as u64 * 1_000_000, &eth(&ipv4(17, 0, &udp(4_001, bytes))));
+        media.frame(
+            LinkType::ETHERNET,
+            900_000_000 + i as u64 * 1_000_000,
+            &eth(&ipv4(17, 0, &udp(4_001, bytes))),
+        );
     }
     let mut mirrored = Writer::new();
     for (i, (_, bytes)) in messages.iter().take(4).flat_map(|sip| heps(sip)).enumerate() {

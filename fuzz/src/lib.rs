@@ -69,8 +69,11 @@ impl<'a> Script<'a> {
     pub fn time(&mut self) -> Option<Stamp> {
         let delay = self.byte()?;
         let nanos = u64::from(delay & 15) * 10_000 * 10_u64.pow(u32::from(delay >> 4 & 7));
-        self.now =
-            if delay & 0x80 == 0 { self.now.saturating_add(nanos) } else { self.now.saturating_sub(nanos / 1_000) };
+        self.now = if delay & 0x80 == 0 {
+            self.now.saturating_add(nanos)
+        } else {
+            self.now.saturating_sub(nanos / 1_000)
+        };
         Some(Stamp(self.now))
     }
 

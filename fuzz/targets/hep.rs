@@ -11,7 +11,10 @@ fuzz_target!(|bytes: &[u8]| {
     encode(&record, &mut written);
     let mut other = Vec::new();
     let again = decode(&written, &mut other).expect("our own record");
-    assert_eq!((again.source, again.destination, again.protocol), (record.source, record.destination, record.protocol));
+    assert_eq!(
+        (again.source, again.destination, again.protocol),
+        (record.source, record.destination, record.protocol)
+    );
     if !matches!(record.kind, Kind::Other(_)) {
         assert_eq!(again.kind, record.kind);
     }

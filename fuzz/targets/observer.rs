@@ -52,7 +52,8 @@ fn check(event: &Event) {
         }
         Event::Call(call) => {
             assert!(!call.call_id.is_empty());
-            for seconds in [call.post_dial_delay, call.setup, call.ring, call.duration].into_iter().flatten() {
+            for seconds in [call.post_dial_delay, call.setup, call.ring, call.duration].into_iter().flatten()
+            {
                 assert!(seconds.is_finite() && seconds >= 0.0, "{call:?}");
             }
         }

@@ -27,9 +27,10 @@ fn frames(bytes: impl Read + Send + 'static) -> Told {
             for frame in batch {
                 count += 1;
                 total += frame.bytes.len();
-                let mixed = frame.bytes.iter().fold(frame.stamp.0, |sum, byte| {
-                    sum.rotate_left(5).wrapping_add(u64::from(*byte))
-                });
+                let mixed = frame
+                    .bytes
+                    .iter()
+                    .fold(frame.stamp.0, |sum, byte| sum.rotate_left(5).wrapping_add(u64::from(*byte)));
                 sum = sum.rotate_left(7) ^ mixed ^ u64::from(frame.interface) << 32 ^ u64::from(frame.link.0);
             }
         });

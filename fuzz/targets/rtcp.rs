@@ -17,7 +17,9 @@ fuzz_target!(|bytes: &[u8]| {
             Packet::Report(report) => assert!(report.blocks.count() <= 31),
             Packet::Description(description) => assert!(description.canonical_names().count() <= most),
             Packet::Goodbye(goodbye) => assert!(goodbye.sources().count() <= 31),
-            Packet::Extended { blocks, .. } => assert!(blocks.map(|block| walk(&block, most)).count() <= most),
+            Packet::Extended { blocks, .. } => {
+                assert!(blocks.map(|block| walk(&block, most)).count() <= most)
+            }
             other => assert!(!format!("{other:?}").is_empty()),
         }
     }

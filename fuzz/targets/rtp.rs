@@ -38,7 +38,8 @@ fuzz_target!(|bytes: &[u8]| {
 
 fn next_packet<'a>(script: &mut Script<'a>, seq: &mut u16, ticks: &mut u32) -> Option<Packet<'a>> {
     let (kind, stamp) = (script.byte()?, script.time()?);
-    let (seq_step, tick_step, payload_type, len) = (script.byte()?, script.byte()?, script.byte()?, script.byte()?);
+    let (seq_step, tick_step, payload_type, len) =
+        (script.byte()?, script.byte()?, script.byte()?, script.byte()?);
     *seq = match kind & 3 {
         0 => seq.wrapping_add(u16::from(seq_step & 1) + 1),
         1 => seq.wrapping_add_signed(i16::from(seq_step.cast_signed())),
@@ -87,7 +88,10 @@ fn check(stream: &Stream, closed: &[Closed], pushed: u64) {
         assert!(scores.into_iter().all(|score| (1.0..=5.0).contains(&score)), "{mos:?}");
     }
     if let Some(jitter) = fact.jitter {
-        assert!(jitter.mean >= 0.0 && jitter.mean <= jitter.max * (1.0 + 1e-9) && jitter.max.is_finite(), "{jitter:?}");
+        assert!(
+            jitter.mean >= 0.0 && jitter.mean <= jitter.max * (1.0 + 1e-9) && jitter.max.is_finite(),
+            "{jitter:?}"
+        );
     }
     assert!(fact.pdv_p95.is_none_or(|pdv| pdv.is_finite() && pdv >= 0.0), "{fact:?}");
     assert!(fact.clock_skew_ppm.is_none_or(f64::is_finite), "{fact:?}");

@@ -19,7 +19,9 @@ fuzz_target!(|bytes: &[u8]| {
         records += 1;
     };
     while let Some(kind) = script.byte() {
-        let (Some(stamp), Some(step), Some(len)) = (script.time(), script.word(), script.word()) else { break };
+        let (Some(stamp), Some(step), Some(len)) = (script.time(), script.word(), script.word()) else {
+            break;
+        };
         let payload = script.bytes(usize::from(len));
         let flow = usize::from(kind & 3);
         let seq = next[flow].wrapping_add_signed(i32::from(step.cast_signed()));

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A section has its own byte order and its own interfaces, each with its own link type and clock. A block
-//! above 16 MiB is damage.
+//! above 16 MiB is damage, and so are more than 65,536 interfaces in one section.
 
 use super::fault::Damage;
 use super::reader::{ByteOrder, Step};
@@ -55,6 +55,9 @@ impl Pcapng {
             ENHANCED_PACKET => self.enhanced(body),
             PACKET => self.old(body),
             SIMPLE_PACKET => self.simple(body),
+            INTERFACE if self.interfaces.len() >= MAX_INTERFACES => {
+                return damaged(kind, &format!("is one of more than {MAX_INTERFACES}"));
+            }
             INTERFACE => {
                 return self.interface(body).map_or_else(|| too_short(kind), |()| Step::Skip(length));
             }
@@ -228,5 +231,7 @@ const BYTE_ORDER: u32 = 0x1a2b_3c4d;
 const END_OF_OPTIONS: u16 = 0;
 const IF_TSRESOL: u16 = 9;
 const IF_TSOFFSET: u16 = 14;
+/// Merged captures have an interface for each of their parts.
+const MAX_INTERFACES: usize = 65_536;
 const MIN_BLOCK: usize = 12;
 const LONGEST_BLOCK: usize = 16 << 20;

@@ -249,6 +249,19 @@ fn compressed_files_also_in_several_members_and_cut() {
     assert_eq!((frames, faults[0].kind), (expected, FaultKind::Corrupt));
 }
 
+#[test]
+fn interfaces_without_end_do_not_fill_the_memory() {
+    let mut blocks = Blocks::default().section(false);
+    for _ in 0..65_536 {
+        blocks = blocks.interface(1, 0, &[]);
+    }
+    let good = blocks.enhanced(65_535, 1, 4, b"last");
+    assert_eq!(read(&good.bytes).1, []);
+    let (frames, faults) = read(&good.interface(1, 0, &[]).bytes);
+    assert_eq!((frames.len(), faults[0].kind), (1, FaultKind::Corrupt));
+    assert!(faults[0].message.contains("more than 65536"), "{faults:?}");
+}
+
 /// forall damage in compressed bytes: the same is delivered whether all or a byte at a time can be read, and it
 /// is everything in front of the damaged member or frame.
 #[test]
