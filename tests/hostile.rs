@@ -6,7 +6,6 @@
 //!                                  \-> heap bytes, counted by the allocator of this binary
 //! ```
 
-#![allow(clippy::print_stdout, reason = "tests say what they measured and why they skip")]
 #![allow(clippy::unwrap_used, reason = "a test that cannot set up its subject has failed")]
 #![allow(unsafe_code, reason = "an allocator that counts is a global allocator, whose trait is unsafe")]
 #![allow(
