@@ -3,6 +3,7 @@
 pub mod dtmf;
 pub mod header;
 pub mod jitter;
+pub mod packet;
 pub mod payload;
 pub mod probation;
 pub mod report;
@@ -12,4 +13,5 @@ pub mod sequence;
 pub mod srtp;
 pub mod stream;
 pub mod summary;
+pub mod window;
 pub mod xr;

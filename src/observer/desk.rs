@@ -16,7 +16,7 @@ use crate::demux::{self, Kind};
 use crate::event::{Event, Sink, SipTransport, Totals, Via};
 use crate::hep;
 use crate::rtp::header::Header;
-use crate::rtp::stream::Packet as RtpPacket;
+use crate::rtp::packet::Packet as RtpPacket;
 use crate::sip::vq::VoiceQuality;
 use crate::sip::{self, Method, StartLine, body, recording, sdp};
 use crate::wire::tcp::{self, Streams};

@@ -24,12 +24,14 @@ use crate::event::{self, CodecSource, Direction, Event, Missing, Origin, Report,
 use crate::limits::Limits;
 use crate::quality::Rating;
 use crate::rtp::header::Header;
+use crate::rtp::packet::Packet;
 use crate::rtp::payload::{Class, Codec, Format};
 use crate::rtp::probation::{Probation, Seen};
 use crate::rtp::report::Reported;
 use crate::rtp::round_trip::RoundTrips;
-use crate::rtp::stream::{Closed, Formats, IDLE_NANOS, Packet, Stream};
+use crate::rtp::stream::{Formats, IDLE_NANOS, Stream};
 use crate::rtp::summary::Context;
+use crate::rtp::window::Closed;
 use crate::rtp::xr::{Concealment, VoipMetrics};
 use crate::sip::sdp;
 use crate::wire::{Endpoint, Frame};

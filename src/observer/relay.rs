@@ -13,7 +13,7 @@ use foldhash::fast::{FixedState, RandomState};
 use hashbrown::HashMap;
 
 use crate::Stamp;
-use crate::rtp::stream::Packet;
+use crate::rtp::packet::Packet;
 
 /// Payloads of new streams.
 pub(crate) struct Relays {

@@ -14,98 +14,13 @@ use crate::quality::silence::{Law, Silence};
 use crate::quality::skew::Skew;
 use crate::quality::variation::Variation;
 use crate::rtp::dtmf::{self, Events};
-use crate::rtp::header::Header;
 use crate::rtp::jitter::{Jitter, Update};
+use crate::rtp::packet::{Packet, Recent};
 use crate::rtp::payload::{Class, Codec, Format};
-use crate::rtp::probation::{self, Seen};
-use crate::rtp::sequence::{Outcome, Place, Sequence};
+use crate::rtp::probation;
+use crate::rtp::sequence::{Place, Sequence};
 use crate::rtp::srtp;
-
-/// One RTP packet as the stream needs it.
-#[derive(Clone, Copy, Debug)]
-pub struct Packet<'a> {
-    /// Arrival at the tap.
-    pub stamp: Stamp,
-    /// Sequence number.
-    pub seq: u16,
-    /// RTP time stamp.
-    pub ticks: u32,
-    /// Payload type.
-    pub payload_type: u8,
-    /// Payload as far as captured, header and extension removed.
-    pub payload: &'a [u8],
-    /// Payload bytes on the wire, padding included.
-    pub payload_len: u32,
-    /// RTP packet length on the wire in bytes.
-    pub length: u32,
-    /// IPv4 identification; 0 where there is none.
-    pub ip_id: u16,
-    /// Capture interface.
-    pub interface: u32,
-}
-
-impl<'a> Packet<'a> {
-    /// Reads a datagram of which `cut` bytes at the end were not captured; `None` when it is no RTP.
-    #[inline]
-    pub fn read(stamp: Stamp, datagram: &'a [u8], cut: u32, ip_id: u16, interface: u32) -> Option<Self> {
-        let (fixed, rest) = datagram.split_first_chunk::<12>()?;
-        let length = datagram.len() as u32 + cut;
-        let (payload, payload_len) = if fixed[0] == PLAIN {
-            (rest, length - 12)
-        } else {
-            let header = Header::read(datagram, cut)?;
-            (header.payload(datagram), header.payload_len)
-        };
-        Some(Self {
-            stamp,
-            seq: u16::from_be_bytes([fixed[2], fixed[3]]),
-            ticks: u32::from_be_bytes([fixed[4], fixed[5], fixed[6], fixed[7]]),
-            payload_type: fixed[1] & 0x7f,
-            payload,
-            payload_len,
-            length,
-            ip_id,
-            interface,
-        })
-    }
-
-    /// A packet that waited on probation.
-    pub fn of(seen: &'a Seen) -> Self {
-        let kept = (seen.payload_len as usize).min(seen.head.len());
-        Self {
-            stamp: seen.stamp,
-            seq: seen.sequence,
-            ticks: seen.timestamp,
-            payload_type: seen.payload_type,
-            payload: seen.head.get(..kept).unwrap_or_default(),
-            payload_len: seen.payload_len,
-            length: seen.datagram_len,
-            ip_id: seen.ip_id.unwrap_or(0),
-            interface: seen.interface,
-        }
-    }
-
-    /// What probation remembers of it.
-    pub fn seen(&self, marker: bool, dscp: u8) -> Seen {
-        let mut head = [0; 16];
-        for (to, from) in head.iter_mut().zip(self.payload) {
-            *to = *from;
-        }
-        Seen {
-            stamp: self.stamp,
-            timestamp: self.ticks,
-            sequence: self.seq,
-            payload_type: self.payload_type,
-            marker,
-            payload_len: self.payload_len,
-            datagram_len: self.length,
-            head,
-            ip_id: Some(self.ip_id),
-            dscp,
-            interface: self.interface,
-        }
-    }
-}
+use crate::rtp::window::{Border, Closed, MIN_WINDOW, WINDOW_SECONDS, Window, tell};
 
 /// Where the meaning of payload types is looked up, at their first appearance.
 pub trait Formats {
@@ -119,19 +34,6 @@ enum Order {
     Next,
     Gap,
     Behind,
-}
-
-/// A window that is complete (MEAS 1.14).
-#[derive(Clone, Copy, Debug)]
-pub struct Closed {
-    /// First packet of the window.
-    pub start: Stamp,
-    /// Outcomes, with late packets as bad ones.
-    pub outcomes: Runs,
-    /// Lost on the wire.
-    pub lost: u32,
-    /// Mean J of the window, seconds.
-    pub jitter: Option<f64>,
 }
 
 /// What a stream has counted (MEAS 1, 4).
@@ -232,17 +134,6 @@ struct Held {
     copy: Recent,
 }
 
-/// Fingerprint of one of the last packets (MEAS 1.11).
-#[derive(Clone, Copy, Debug, Default)]
-struct Recent {
-    /// Hash of number, time stamp, length and first bytes of the payload.
-    content: u32,
-    /// Low 32 bits of the arrival in nanoseconds.
-    nanos: u32,
-    ip_id: u16,
-    interface: u16,
-}
-
 /// Use of one payload type.
 #[derive(Clone, Copy, Debug)]
 pub struct Use {
@@ -255,27 +146,6 @@ pub struct Use {
     /// Its meaning.
     pub format: Format,
     packets: u32,
-}
-
-#[derive(Debug)]
-struct Window {
-    start: Stamp,
-    outcomes: Runs,
-    lost: u32,
-    jitter_sum: f64,
-    jitter_updates: u32,
-    closed: u32,
-    pending: [Border; 2],
-}
-
-/// A window whose end is known and whose outcomes are not final yet.
-#[derive(Clone, Copy, Debug, Default)]
-struct Border {
-    /// First number after the window, low 32 bits; 0 = none.
-    end: u32,
-    /// Start of the window, milliseconds after the stream's.
-    start_ms: u32,
-    jitter: f32,
 }
 
 impl Stream {
@@ -859,52 +729,6 @@ fn unexplained(packet: &Packet<'_>) -> (Format, CodecSource) {
     (format, CodecSource::Unknown)
 }
 
-/// Books outcomes that became final, in sequence order from the extended number `from` on, and closes windows
-/// whose end they reach.
-#[inline]
-#[allow(clippy::too_many_arguments, reason = "parts of a stream whose sequence is borrowed")]
-fn tell(
-    outcome: Outcome,
-    mut count: u32,
-    mut from: u64,
-    wire: &mut Runs,
-    effective: &mut Bursts,
-    window: &mut Window,
-    first: Stamp,
-    closed: &mut Vec<Closed>,
-) {
-    match outcome {
-        Outcome::Played => {
-            wire.good(count.into());
-            effective.good(count.into());
-        }
-        Outcome::Late => {
-            wire.good(count.into());
-            effective.bad_run(count.into());
-        }
-        Outcome::Lost => {
-            wire.bad_run(count.into());
-            effective.bad_run(count.into());
-        }
-    }
-    while window.pending[0].end != 0 {
-        let border = window.pending[0];
-        let before = border.end.wrapping_sub(from as u32);
-        // A border behind what is told belongs to a segment that was closed before it.
-        let before = if before > u32::MAX / 2 { 0 } else { before };
-        if before > count {
-            break;
-        }
-        window.tell(outcome, before);
-        count -= before;
-        from += u64::from(before);
-        let jitter = (!border.jitter.is_nan()).then_some(f64::from(border.jitter));
-        closed.push(window.close(first.plus_nanos(i64::from(border.start_ms) * 1_000_000), jitter));
-        window.pending = [window.pending[1], Border::default()];
-    }
-    window.tell(outcome, count);
-}
-
 impl Use {
     fn of(packet: &Packet<'_>, serial: u8, formats: &impl Formats) -> Self {
         let payload_type = packet.payload_type;
@@ -925,74 +749,9 @@ impl Use {
     }
 }
 
-impl Window {
-    fn tell(&mut self, outcome: Outcome, count: u32) {
-        match outcome {
-            Outcome::Played => self.outcomes.good(count.into()),
-            Outcome::Late => self.outcomes.bad_run(count.into()),
-            Outcome::Lost => {
-                self.lost += count;
-                self.outcomes.bad_run(count.into());
-            }
-        }
-    }
-
-    fn close(&mut self, start: Stamp, jitter: Option<f64>) -> Closed {
-        self.closed += 1;
-        Closed {
-            start,
-            outcomes: std::mem::take(&mut self.outcomes),
-            lost: std::mem::take(&mut self.lost),
-            jitter,
-        }
-    }
-
-    fn mean_jitter(&self, jitter: &Jitter) -> Option<f64> {
-        let (sum, updates) = jitter.sum();
-        let updates = updates - self.jitter_updates;
-        (updates > 0).then(|| (sum - self.jitter_sum) / f64::from(updates))
-    }
-}
-
-impl Recent {
-    #[inline]
-    fn of(packet: &Packet<'_>) -> Self {
-        let (head, tail) = match packet.payload.first_chunk::<16>() {
-            Some(bytes) => {
-                let both = u128::from_le_bytes(*bytes);
-                (both as u64, (both >> 64) as u64)
-            }
-            None => packet.payload.iter().fold((0, 0), |(head, _), &byte| (head << 8 | u64::from(byte), 0)),
-        };
-        // Not hashed for spread: it is only compared with packets of the same number.
-        let numbers =
-            u64::from(packet.ticks) << 32 | u64::from(packet.seq) << 16 | u64::from(packet.payload_len);
-        let mixed = head ^ tail.rotate_left(23) ^ numbers;
-        Self {
-            content: (mixed ^ (mixed >> 32)) as u32,
-            nanos: packet.stamp.0 as u32,
-            ip_id: packet.ip_id,
-            interface: packet.interface as u16,
-        }
-    }
-
-    /// Is a packet of the same number the same packet, seen once more (MEAS 1.11.1)?
-    fn is_captured_again(&self, copy: &Self) -> bool {
-        self.content == copy.content
-            && (self.interface != copy.interface
-                || self.ip_id == copy.ip_id
-                    && (copy.ip_id != 0 || copy.nanos.wrapping_sub(self.nanos) < CAPTURE_COPY_NANOS))
-    }
-}
-
 const NONE: u32 = u32::MAX;
-/// Version 2, and neither padding, extension nor contributing sources.
-const PLAIN: u8 = 0x80;
 /// Payload types remembered for one stream beside the one in use.
 const MAX_OTHERS: usize = 7;
-/// MEAS 1.14.
-const WINDOW_SECONDS: u64 = 10;
-const MIN_WINDOW: u32 = 50;
 /// A stream that was silent for longer begins a new segment (MEAS 1.1, 1.3).
 pub(crate) const IDLE_NANOS: i64 = 30_000_000_000;
 /// One packet in so many is listened to (MEAS 6.2).
@@ -1001,8 +760,6 @@ const LISTEN_TO_EVERY: u64 = 32;
 const STALL_NANOS: i64 = 500_000_000;
 /// Arrival and media time that differ by less tell of silence, not of a stall (MEAS 1.8).
 const EXPLAINED_NANOS: f64 = 200e6;
-/// Without IP identification, the same packet again within this time is a capture duplicate (MEAS 1.11.1).
-const CAPTURE_COPY_NANOS: u32 = 100_000;
 /// Two hops of the same media are at most this far apart (MEAS 1.11.4).
 const HOP_NANOS: i64 = 500_000_000;
 /// Packets between two tries at inferring a clock rate, and how many are kept for it (MEAS 6.7.4).

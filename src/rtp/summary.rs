@@ -4,7 +4,8 @@ use crate::event::{self, Discarded, why};
 use crate::quality::Rating;
 use crate::quality::score::{Score, absolute_delay_ms, loss_pattern, score};
 use crate::rtp::payload::Codec;
-use crate::rtp::stream::{Closed, Stream};
+use crate::rtp::stream::Stream;
+use crate::rtp::window::Closed;
 
 /// Who a stream is, and what others know about it.
 #[derive(Debug)]
@@ -148,8 +149,9 @@ mod tests {
     use super::*;
     use crate::Stamp;
     use crate::event::CodecSource;
+    use crate::rtp::packet::Packet;
     use crate::rtp::payload::Format;
-    use crate::rtp::stream::{Formats, Packet};
+    use crate::rtp::stream::Formats;
     use crate::wire::Endpoint;
 
     struct Static;
