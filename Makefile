@@ -1,41 +1,50 @@
-# Two commands for a fresh Debian or Ubuntu machine with Rust, git and make: `make run`, `make test`.
+# On a fresh Debian or Ubuntu with Rust, git and make: `make run`, `make test`.
 
 CARGO ?= cargo
 SIDETONE = target/release/sidetone
 FUZZ_SECONDS ?= 10
 
-.PHONY: run test lint fuzz bench docs tools clean
+# Where tests/tools.sh puts what is not installed system-wide.
+export PATH := $(CURDIR)/target/tools/bin:$(PATH)
 
+.PHONY: run test lint fuzz bench docs fixtures clean
+
+# A first look: builds the program and prints its report on a small capture that comes with it.
 run: $(SIDETONE)
 	$(SIDETONE) analyze fixtures/scenes/mixed.pcap
 
 $(SIDETONE): FORCE
-	$(CARGO) build --release
+	tests/tools.sh cc
+	$(CARGO) build --release --locked
 
-test: tools
-	$(CARGO) test --all-targets
-	$(CARGO) test --doc
-	FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz.sh
+# Fuzzing first, so that the last line is that of the tests.
+test: fuzz
+	tests/tools.sh cc tshark promtool
+	$(CARGO) test --locked
 
 lint:
+	tests/tools.sh cc
 	$(CARGO) fmt --check
-	$(CARGO) clippy --all-targets -- --deny warnings
+	$(CARGO) clippy --locked --all-targets -- --deny warnings
 	tests/deny.sh
 
 # Every fuzz target in turn, FUZZ_SECONDS each, from the kept corpus.
 fuzz:
+	tests/tools.sh cc c++
 	FUZZ_SECONDS=$(FUZZ_SECONDS) tests/fuzz.sh
 
-# Side by side with tcpdump and tshark in one run; figures for docs/performance.md.
-bench: tools $(SIDETONE)
+# Side by side with tcpdump and tshark; the table belongs into docs/performance.md.
+bench: $(SIDETONE)
+	tests/tools.sh time tcpdump tshark
 	benches/side_by_side.sh
 
-# What the program says of itself: metric catalogue, man page, completions.
-docs: $(SIDETONE)
-	$(SIDETONE) metrics > docs/metrics.md
+# What the documents quote of the program: the report in README.md, docs/metrics.md.
+docs:
+	SIDETONE_WRITE_DOCS=1 $(CARGO) test --locked --test documents
 
-tools:
-	tests/tools.sh
+# The captures in fixtures/scenes, by the project's own simulator.
+fixtures:
+	$(CARGO) run --locked --example scenes
 
 clean:
 	$(CARGO) clean

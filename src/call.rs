@@ -19,9 +19,11 @@ use crate::wire::Endpoint;
 
 mod attempt;
 mod begin;
+pub mod classify;
 mod counters;
 mod dialog;
 mod end;
+mod extras;
 mod fingerprint;
 mod follow;
 mod gone;
@@ -30,6 +32,7 @@ mod leg;
 mod pending;
 mod record;
 mod registration;
+mod round_trip;
 mod slab;
 mod state;
 mod text;
@@ -40,6 +43,7 @@ mod transfer;
 #[cfg(test)]
 mod tests;
 
+use classify::Rule;
 pub use counters::{Counters, METHODS, Tally};
 use fingerprint::{FingerprintMap, Fingerprints, Names};
 use gone::Gone;
@@ -81,6 +85,10 @@ pub struct Settings {
     pub correlation_headers: Vec<String>,
     /// Join legs by called user, time and address where nothing better tells.
     pub heuristics: bool,
+    /// Whose call it is, by the first rule that fits.
+    pub tenants: Vec<Rule>,
+    /// Which way it goes, by the first rule that fits.
+    pub routes: Vec<Rule>,
 }
 
 /// Names one live call; never reused for another one.
@@ -191,7 +199,7 @@ impl Calls {
         notices: &mut Vec<Notice>,
     ) -> Option<Routed> {
         let Some(cseq) = usable(m) else {
-            self.counters.malformed += 1;
+            self.counters.unusable(m);
             return None;
         };
         self.expire(at.stamp, notices);
@@ -208,8 +216,9 @@ impl Calls {
             return None;
         }
         let (owner, begun) = (transaction.owner, transaction.has_request());
+        let waited = transaction.waited(part, seen, at.stamp, at.via);
         self.counters.count(m, cseq.method, seen == Seen::Retransmission);
-        let heard = Heard { at, m, cseq, names, seen, sdp };
+        let heard = Heard { at, m, cseq, names, seen, waited, sdp };
         match (cseq.method, m.start) {
             (Method::Register, _) => {
                 let names = (&self.fingerprints, &heard.names);
@@ -259,6 +268,20 @@ impl Calls {
         self.arm(call, last);
     }
 
+    /// A key pressed by INFO, in the message that was routed here.
+    pub fn key_pressed(&mut self, at: &Routed, key: char) {
+        if let Some(call) = self.table.get_mut(at.call).filter(|_| !at.retransmission) {
+            call.extras.get_or_insert_default().key(key, at.hop);
+        }
+    }
+
+    /// Participants that a recording's metadata name (SIPREC).
+    pub fn participants<'a>(&mut self, at: &Routed, addresses: impl Iterator<Item = &'a [u8]>) {
+        if let Some(call) = self.table.get_mut(at.call) {
+            call.extras.get_or_insert_default().participants(addresses);
+        }
+    }
+
     /// Media show that two calls are legs of one (MEAS 5.9). The one that began first stays; a
     /// [`Notice::Joined`] says which. Nothing happens to calls that are over or of the same Call-ID.
     pub fn join(&mut self, one: CallKey, other: CallKey, notices: &mut Vec<Notice>) {
@@ -280,7 +303,7 @@ impl Calls {
         let pairs = self.table.get(call)?.legs.joined.iter();
         let pairs: u32 = pairs.filter_map(|&leg| self.table.get(leg)).map(Call::pairs).sum();
         let call = self.free(call)?;
-        Some(call.record(pairs))
+        Some(call.record(pairs, &self.settings))
     }
 
     /// End of the capture: every call that is not over ends as it stands.
@@ -355,6 +378,8 @@ struct Heard<'a> {
     cseq: CSeq<'a>,
     names: Names,
     seen: Seen,
+    /// Microseconds since the request, of its first response.
+    waited: Option<u32>,
     sdp: Option<&'a Session>,
 }
 

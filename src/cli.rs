@@ -50,8 +50,8 @@ pub struct Analyze {
     /// What the report is for: people, programs, or a Prometheus server
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
-    /// Configuration file
-    #[arg(long, value_name = "FILE")]
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE", env = "SIDETONE_CONFIG")]
     pub config: Option<PathBuf>,
     /// Exit 0 although a capture is damaged or cut short
     #[arg(long)]

@@ -1,6 +1,8 @@
 //! The facts. Each is one struct; JSON, table, metric, log line and span are projections of it.
 //! Durations are seconds, ratios 0 to 1, times [`Stamp`]s. `None` = not measured, and [`Why`] says why.
 
+pub mod why;
+
 use std::collections::BTreeMap;
 
 use serde::Serialize;
@@ -44,6 +46,7 @@ pub type Why = BTreeMap<&'static str, &'static str>;
 
 /// One call, however many hops and legs the tap saw (DESIGN 2.1, MEAS 5).
 #[derive(Clone, Debug, Serialize)]
+#[allow(clippy::struct_excessive_bools, reason = "a record of independent facts")]
 pub struct Call {
     /// Call-ID of the primary leg.
     pub call_id: String,
@@ -101,6 +104,10 @@ pub struct Call {
     pub tenant: Option<String>,
     /// Configured route.
     pub route: Option<String>,
+    /// Keys pressed by INFO, in order; those of RFC 4733 stand with their stream.
+    pub dtmf: Vec<String>,
+    /// Who takes part in the call that this one records (SIPREC, RFC 7866): addresses of record.
+    pub participants: Vec<String>,
     /// Codec that carried most audio.
     pub codec: Option<Codec>,
     /// Address pairs on which the tap saw the call.
@@ -242,6 +249,7 @@ pub enum RegistrationResult {
 
 /// One RTP stream: a 5-tuple and an SSRC (DESIGN 2.1).
 #[derive(Clone, Debug, Serialize)]
+#[allow(clippy::struct_excessive_bools, reason = "a record of independent facts")]
 pub struct Stream {
     /// Stable name inside one report.
     pub id: String,

@@ -15,6 +15,7 @@ pub mod analyze;
 pub mod call;
 pub mod capture;
 pub mod cli;
+pub mod config;
 pub mod demux;
 pub mod event;
 pub mod export;

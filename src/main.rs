@@ -1,13 +1,18 @@
 //! The life of the process.
 
+use std::env;
+use std::ffi::OsString;
 use std::io::{self, Write};
+use std::path::Path;
 use std::process::ExitCode;
 
 use clap::Parser;
 
 use sidetone::analyze;
 use sidetone::cli::{self, Cli, Command, Simulate};
+use sidetone::config::{self, Config};
 use sidetone::export::prometheus::{Metrics, catalogue};
+use sidetone::simulate::{self, Plan};
 
 fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
@@ -19,9 +24,12 @@ fn main() -> ExitCode {
         }
     };
     match cli.command {
-        Command::Analyze(args) => {
-            ExitCode::from(analyze::run(&args, |sink, progress| analyze::drive(&args, sink, progress)))
-        }
+        Command::Analyze(args) => match configuration(args.config.as_deref()) {
+            Ok(config) => ExitCode::from(analyze::run(&args, |sink, progress| {
+                analyze::drive(&args, config.observer, sink, progress)
+            })),
+            Err(code) => code,
+        },
         Command::Simulate(args) => simulate(&args),
         Command::Metrics => print(catalogue::markdown(Metrics::new().catalogue()).as_bytes()),
         Command::Completions { shell } => completions(shell),
@@ -29,9 +37,42 @@ fn main() -> ExitCode {
     }
 }
 
-// Border to the simulator: writes args.write and its truth, both as args says.
+/// The configuration; or all that is wrong with it on standard error.
+fn configuration(file: Option<&Path>) -> Result<Config, ExitCode> {
+    // A name or value that is not UTF-8 is none of ours.
+    let text =
+        |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    let variables = env::vars_os().filter_map(text).collect();
+    config::load(file, &variables).map_err(|problems| {
+        for problem in problems {
+            fail(EX_CONFIG, &problem.to_string());
+        }
+        ExitCode::from(EX_CONFIG)
+    })
+}
+
 fn simulate(args: &Simulate) -> ExitCode {
-    fail(EX_IOERR, &format!("{}: this build has no simulator", args.write.display()))
+    let plan = Plan {
+        calls: args.calls,
+        duration: args.duration,
+        loss: args.loss,
+        burst: args.burst,
+        jitter: args.jitter,
+        reorder: args.reorder,
+        duplicate: args.duplicate,
+        codec: args.codec,
+        seed: args.seed,
+        ptime: Some(args.ptime),
+        rate: args.rate,
+        ..Plan::default()
+    };
+    match simulate::write_files(&plan, &args.write) {
+        Ok(_) => ExitCode::SUCCESS,
+        Err(error @ simulate::Error::Plan(_)) => {
+            fail(EX_USAGE, &format!("simulate: {error}; see sidetone simulate --help"))
+        }
+        Err(error @ simulate::Error::Io { .. }) => fail(EX_IOERR, &error.to_string()),
+    }
 }
 
 fn completions(shell: clap_complete::Shell) -> ExitCode {
@@ -73,4 +114,6 @@ fn fail(code: u8, what: &str) -> ExitCode {
 }
 
 const EX_USAGE: u8 = 2;
+/// Bad configuration (DESIGN 2).
+const EX_CONFIG: u8 = 64;
 const EX_IOERR: u8 = 74;

@@ -20,10 +20,12 @@ mod feedback;
 mod flow;
 mod hearing;
 mod media;
+mod relay;
 mod repeat;
 mod slab;
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::hint::black_box;
 
 use self::desk::Desk;
@@ -33,7 +35,7 @@ use crate::call;
 use crate::demux;
 use crate::event::{Sink, Totals};
 use crate::limits::Limits;
-use crate::quality::codec::Table;
+use crate::quality::Rating;
 use crate::wire::fast::{self, Addresses};
 use crate::wire::{Decoder, Frame, LinkType, Skip};
 
@@ -42,8 +44,8 @@ use crate::wire::{Decoder, Frame, LinkType, Skip};
 pub struct Settings {
     /// Bounds of all tables.
     pub limits: Limits,
-    /// Codec constants of the E-model.
-    pub impairments: Table,
+    /// What opinion scores rest on.
+    pub rating: Rating,
     /// How the legs of a call find one another, and the like.
     pub calls: call::Settings,
 }
@@ -54,6 +56,12 @@ pub struct Observer {
     desk: Desk,
     capture: CaptureTotals,
     next_tick: Stamp,
+}
+
+impl fmt::Debug for Observer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Observer").field("packets", &self.capture.packets).finish_non_exhaustive()
+    }
 }
 
 #[derive(Default)]
@@ -91,8 +99,8 @@ impl Observer {
                 Ahead::Other => 0,
             });
             black_box(touched.fold(0, |sum, touched| sum ^ touched));
+            self.capture.count(frames);
             for (frame, ahead) in frames.iter().zip(&ahead) {
-                self.capture.count(frame);
                 if frame.stamp >= self.next_tick {
                     self.tick(frame.stamp, sink);
                 }
@@ -200,13 +208,16 @@ impl Observer {
 }
 
 impl CaptureTotals {
-    #[inline]
-    fn count(&mut self, frame: &Frame<'_>) {
-        self.packets += 1;
-        self.bytes += u64::from(frame.wire_len);
-        self.truncated += u64::from((frame.wire_len as usize) > frame.bytes.len());
-        let (first, last) = self.span.unwrap_or((frame.stamp, frame.stamp));
-        self.span = Some((first.min(frame.stamp), last.max(frame.stamp)));
+    fn count(&mut self, frames: &[Frame<'_>]) {
+        self.packets += frames.len() as u64;
+        for frame in frames {
+            self.bytes += u64::from(frame.wire_len);
+            self.truncated += u64::from((frame.wire_len as usize) > frame.bytes.len());
+        }
+        let stamps = || frames.iter().map(|frame| frame.stamp);
+        let (Some(first), Some(last)) = (stamps().min(), stamps().max()) else { return };
+        let (before, after) = self.span.unwrap_or((first, last));
+        self.span = Some((before.min(first), after.max(last)));
     }
 
     fn skip(&mut self, skip: Skip) {

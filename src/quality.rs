@@ -20,6 +20,32 @@ pub mod silence;
 pub mod skew;
 pub mod variation;
 
+use self::codec::Table;
+
+/// What opinion scores rest on beside what is measured (MEAS 3.5, 4.4, 4.5).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Rating {
+    /// Codec constants of the E-model.
+    pub impairments: Table,
+    /// Receivers that do not report it are taken to conceal loss.
+    pub concealment: bool,
+    /// One-way network delay of streams for which none was measured, ms.
+    pub assumed_delay_ms: Option<f64>,
+    /// Delay inside both terminals that no packet shows, ms: sound devices, DSP.
+    pub endpoint_delay_ms: f64,
+}
+
+impl Default for Rating {
+    fn default() -> Self {
+        Self {
+            impairments: Table::default(),
+            concealment: true,
+            assumed_delay_ms: None,
+            endpoint_delay_ms: 0.0,
+        }
+    }
+}
+
 #[cfg(test)]
 mod vectors {
     //! Reading `fixtures/vectors`.

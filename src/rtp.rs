@@ -9,6 +9,7 @@ pub mod report;
 pub mod round_trip;
 pub mod rtcp;
 pub mod sequence;
+pub mod srtp;
 pub mod stream;
 pub mod summary;
 pub mod xr;

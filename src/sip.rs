@@ -3,6 +3,7 @@
 
 pub mod body;
 mod defect;
+mod find;
 mod header;
 pub mod recording;
 mod scan;
@@ -12,7 +13,7 @@ pub mod uri;
 pub mod vq;
 
 pub use defect::{Defect, Defects};
-pub use scan::{looks_like, scan};
+pub use scan::{Start, looks_like, scan, start};
 
 /// One SIP message. Every slice points into the input; an absent header is an empty slice or `None`.
 #[derive(Clone, Copy, Debug)]
@@ -135,7 +136,7 @@ pub struct CSeq<'a> {
 pub struct Address<'a> {
     /// URI without angle brackets and header parameters; empty when absent.
     pub uri: &'a [u8],
-    /// `tag` parameter; empty when absent.
+    /// `tag` parameter of From or To; empty when absent.
     pub tag: &'a [u8],
     /// Display name without quotes.
     pub display: &'a [u8],
@@ -159,10 +160,18 @@ impl<'a> Message<'a> {
     /// with line folds still contains them.
     pub fn header<'n>(&self, name: &'n str) -> impl Iterator<Item = &'a [u8]> + use<'a, 'n> {
         let name = header::long_form(name.as_bytes());
+        let initial = name.first().map(u8::to_ascii_lowercase);
         // The block consists of whole lines, so its last byte is the one that ends them.
         let eol = self.headers.last().copied().unwrap_or(b'\n');
         let mut lines = scan::Lines { rest: self.headers, eol };
         std::iter::from_fn(move || lines.next().ok())
+            // A short look first: most lines are of other headers. The compact form may be another letter.
+            .filter(move |line| match line {
+                [first, second, ..] if header::is_token(*first) && header::is_token(*second) => {
+                    Some(first.to_ascii_lowercase()) == initial
+                }
+                _ => true,
+            })
             .filter_map(scan::split_header)
             .filter(move |(key, _)| header::long_form(key).eq_ignore_ascii_case(name))
             .map(|(_, value)| value)

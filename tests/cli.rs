@@ -31,11 +31,25 @@ fn a_missing_file_is_exit_66_and_is_named() {
 }
 
 #[test]
-fn the_catalogue_is_the_documented_one() {
-    let run = sidetone(&["metrics"]);
-    assert!(run.status.success());
-    let documented = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
-    assert_eq!(said(&run.stdout), std::fs::read_to_string(documented).unwrap());
+fn simulated_calls_can_be_analyzed() {
+    let folder = std::env::temp_dir().join(format!("sidetone-cli-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).unwrap();
+    let capture = folder.join("lossy.pcap");
+    let path = capture.to_str().unwrap();
+    assert!(
+        sidetone(&["simulate", "--calls", "2", "--duration", "2", "--loss", "5", "-w", path])
+            .status
+            .success()
+    );
+    assert!(folder.join("lossy.pcap.truth.json").exists());
+    let run = sidetone(&["analyze", path]);
+    assert!(run.status.success() && said(&run.stdout).contains("answered 2"), "{}", said(&run.stdout));
+    std::fs::remove_dir_all(&folder).unwrap();
+
+    // What only the simulator can tell to be impossible is bad usage too.
+    let run = sidetone(&["simulate", "--ptime", "25", "--codec", "GSM", "-w", path]);
+    assert_eq!(run.status.code(), Some(2), "{}", said(&run.stderr));
+    assert!(said(&run.stderr).contains("ptime 25"));
 }
 
 #[test]
@@ -64,4 +78,33 @@ fn a_reader_that_went_away_is_no_failure() {
         assert!(ended.status.success(), "{args:?}: {}", said(&ended.stderr));
         assert!(ended.stderr.is_empty(), "{args:?}: {}", said(&ended.stderr));
     }
+}
+
+/// A file in a directory that goes away with the returned guard.
+fn written(name: &str, text: &str) -> (tempfile::TempDir, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join(name);
+    std::fs::write(&path, text).unwrap();
+    let path = path.to_str().unwrap().to_owned();
+    (directory, path)
+}
+
+#[test]
+fn bad_configuration_is_exit_64_with_every_problem() {
+    let (_guard, path) = written("s.toml", "[limits]\ncalls = 0\nstream = 9\n");
+    let run = sidetone(&["analyze", "--config", &path, "no/such/file.pcap"]);
+    assert_eq!(run.status.code(), Some(64));
+    assert!(run.stdout.is_empty());
+    let lines: Vec<_> = said(&run.stderr).lines().collect();
+    assert_eq!(lines.len(), 2, "{lines:?}");
+    assert!(lines[0].starts_with(&format!("sidetone: {path}:2: limits.calls")), "{lines:?}");
+    assert!(lines[1].ends_with("did you mean streams?"), "{lines:?}");
+    let missing = sidetone(&["analyze", "--config", "no/such.toml", "no/such/file.pcap"]);
+    assert_eq!(missing.status.code(), Some(64));
+    let variable = Command::new(env!("CARGO_BIN_EXE_sidetone"))
+        .args(["analyze", "no/such/file.pcap"])
+        .env("SIDETONE_LIMITS_CALL", "1")
+        .output()
+        .unwrap();
+    assert_eq!(variable.status.code(), Some(64), "{}", said(&variable.stderr));
 }

@@ -1,19 +1,50 @@
 #!/bin/sh
-# Installs what the tests compare with: tshark, tcpdump, promtool, valgrind. Says what it could not install;
-# the tests that need it then say so too and skip.
-set -u
+# tools.sh TOOL...: installs what is missing of cc, c++, time, tshark, tcpdump, promtool, on Debian and Ubuntu.
+# Without a C compiler nothing can be built, so that is an error. The others are what the tests and the
+# comparison look at: what needs them says so and is skipped.
+set -eu
+cd "$(dirname "$0")/.."
+kept="$PWD/target/tools"
+PATH="$kept/bin:$PATH"
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; else sudo "$@"; fi
+}
+
+apt_install() {
+    as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
+}
+
+# The package would also start a Prometheus server; only one program of it is wanted.
+unpack_promtool() {
+    mkdir -p "$kept/bin" "$kept/package"
+    (cd "$kept/package" && apt-get download -qq -o APT::Sandbox::User=root prometheus &&
+        dpkg-deb -x prometheus_*.deb . && mv usr/bin/promtool ../bin/)
+    found=$?
+    rm -rf "$kept/package"
+    return $found
+}
+
 missing=""
-for pair in tshark:tshark tcpdump:tcpdump promtool:prometheus valgrind:valgrind; do
-    command -v "${pair%%:*}" >/dev/null 2>&1 || missing="$missing ${pair##*:}"
+for tool in "$@"; do
+    command -v "$tool" >/dev/null 2>&1 || missing="$missing $tool"
 done
-[ -z "$missing" ] && exit 0
+[ -n "$missing" ] || exit 0
 if ! command -v apt-get >/dev/null 2>&1; then
-    echo "tools: not a Debian or Ubuntu machine; install by hand:$missing" >&2
-    exit 0
+    echo "tools: this is neither Debian nor Ubuntu: please install$missing" >&2
+else
+    as_root apt-get update -qq || true
+    for tool in $missing; do
+        case "$tool" in
+        cc) apt_install gcc libc6-dev ;;
+        c++) apt_install g++ ;;
+        promtool) unpack_promtool ;;
+        *) apt_install "$tool" ;;
+        esac || echo "tools: $tool could not be installed" >&2
+    done
 fi
-as_root=""
-[ "$(id -u)" = 0 ] || as_root="sudo"
-export DEBIAN_FRONTEND=noninteractive
-$as_root apt-get update -qq && $as_root apt-get install -y -qq --no-install-recommends $missing >/dev/null ||
-    echo "tools: could not install:$missing (tests that need them will be skipped)" >&2
-exit 0
+for tool in $missing; do
+    case "$tool" in
+    cc | c++) command -v "$tool" >/dev/null 2>&1 || exit 1 ;;
+    esac
+done

@@ -7,11 +7,11 @@ use crate::cli::Analyze;
 use crate::event::{Event, Sink};
 use crate::observer::{Observer, Settings};
 
-/// Feeds everything in `args.files` to the observer, and what becomes final to `sink`.
-pub fn drive(args: &Analyze, sink: &mut dyn Sink, progress: &mut Progress) -> Outcome {
+/// Feeds everything in `args.files` to an observer of these settings, and what becomes final to `sink`.
+pub fn drive(args: &Analyze, settings: Settings, sink: &mut dyn Sink, progress: &mut Progress) -> Outcome {
     let mut sink = |event: Event| sink.event(event);
     let mut files = Files::open(&args.files);
-    let mut observer = Observer::new(Settings::default());
+    let mut observer = Observer::new(settings);
     let broken = loop {
         match files.poll(&mut |frames| observer.packets(frames, &mut sink)) {
             Ok(capture::Progress::More) => {

@@ -8,6 +8,7 @@
 
 use crate::Stamp;
 use crate::event::CallResult;
+use crate::sip::StartLine;
 
 /// State of an attempt on its primary hop.
 #[derive(Clone, Debug)]
@@ -92,6 +93,13 @@ impl Attempt {
     /// Whether it has neither been answered nor ended.
     pub(super) fn is_open(&self) -> bool {
         matches!(self.phase, Phase::Trying | Phase::Ringing | Phase::Challenged)
+    }
+
+    /// Whether a message of an initial INVITE of this CSeq number decides about the attempt: of the one that
+    /// counts now, or a 2xx to an earlier one, as of a client that tries several ports at a time.
+    pub(super) fn is_concerned(&self, cseq: u32, start: StartLine<'_>) -> bool {
+        let answer = matches!(start, StartLine::Response { status: 200..300, .. });
+        cseq == self.cseq || (cseq < self.cseq && answer && self.is_open())
     }
 
     /// The INVITE of a higher CSeq that goes on with the attempt: with credentials after a challenge, or after

@@ -4,7 +4,8 @@ use super::attempt::{Attempt, Phase};
 use super::dialog::{Dialogs, Life};
 use super::hop::{Hops, Noted};
 use super::leg::Correlation;
-use super::state::{CALL_ID, Call, Legs, NEVER};
+use super::round_trip::RoundTrips;
+use super::state::{CALL_ID, Call, Classes, Legs, NEVER};
 use super::text::Text;
 use super::transaction::Seen;
 use super::{CallKey, Calls, Heard, Notice};
@@ -37,6 +38,7 @@ impl Calls {
                 // The call is as it is seen on its outer hop, which was captured after the inner one.
                 self.open += usize::from(call.end.take().is_some());
                 call.attempt = Attempt::new(stamp, cseq);
+                call.class = Classes::of(&self.settings, heard.at, heard.m);
                 call.retransmissions = 0;
                 self.counters.hop_invites += 1;
             }
@@ -78,6 +80,8 @@ impl Calls {
             id: heard.names.call_id,
             from_tag: heard.names.from_tag,
             text: Text::new([m.call_id, m.from.uri, m.to.uri, m.traceparent]),
+            class: Classes::of(&self.settings, at, m),
+            round_trips: RoundTrips::default(),
             hops: Hops::new(at, m.via_count),
             attempt: Attempt::new(at.stamp, heard.cseq.number),
             dialogs: Dialogs::default(),
@@ -90,6 +94,7 @@ impl Calls {
             end: None,
             links,
             legs: Legs::default(),
+            extras: None,
             told: false,
             armed: NEVER,
         });

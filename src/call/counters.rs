@@ -12,7 +12,7 @@ pub struct Counters {
     /// Messages by start line.
     messages: Messages,
     /// Without usable Call-ID or CSeq, with a CSeq of another method, or with a status outside 100 to 699.
-    /// They are in no other count.
+    /// They are counted among the messages by their start line and are of no transaction, call or registration.
     pub malformed: u64,
     /// Seen by the second of wire and HEP, and ignored.
     pub copies: u64,
@@ -150,6 +150,19 @@ impl Counters {
             tally.total += 1;
             tally.retransmitted += u64::from(retransmitted);
         }
+    }
+
+    /// Counts a message that cannot be keyed.
+    pub(super) fn unusable(&mut self, m: &Message<'_>) {
+        self.malformed += 1;
+        let method = match m.start {
+            StartLine::Request { method, .. } => method,
+            StartLine::Response { status: 100..700, .. } => {
+                m.cseq.map_or(Method::Other(b""), |cseq| cseq.method)
+            }
+            StartLine::Response { .. } => return,
+        };
+        self.count(m, method, false);
     }
 
     pub(super) fn challenge(&mut self, status: u16) {

@@ -63,8 +63,9 @@ impl Calls {
         let call = self.table.get_mut(key)?;
         let from_caller = call.is_from_caller(heard);
         let initial = if heard.is_request() { heard.names.to_tag == 0 } else { from_caller };
-        let first_invite =
-            initial && heard.cseq.method == Method::Invite && heard.cseq.number == call.attempt.cseq;
+        let first_invite = initial
+            && heard.cseq.method == Method::Invite
+            && call.attempt.is_concerned(heard.cseq.number, m.start);
         let hop = if first_invite || heard.cseq.method == Method::Cancel {
             call.hops.of_invite(at, m.via_count)
         } else {
@@ -73,6 +74,9 @@ impl Calls {
         // What takes a path of its own is not seen on the primary hop, so it counts where it is seen.
         let primary = if first_invite { hop == Some(0) } else { hop.is_none_or(|hop| hop == 0) };
         call.last_message = call.last_message.max(at.stamp);
+        if let StartLine::Response { status, .. } = m.start {
+            call.time_response(heard, status, first_invite);
+        }
         let side = if from_caller == heard.is_request() { Side::Caller } else { Side::Callee };
         if heard.seen == Seen::Retransmission {
             if primary && !call.told {

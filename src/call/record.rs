@@ -1,16 +1,17 @@
 //! A call as its record, and as it stands.
 
-use super::Live;
 use super::attempt::Phase;
+use super::classify::Rule;
 use super::state::{CALL_ID, Call, End, FROM, TO, TRACEPARENT};
 use super::text::Text;
+use super::{Live, Settings};
 use crate::Stamp;
 use crate::event::{self, CallState, EndReason, SipTransport, Via, Why};
 use crate::wire::Endpoint;
 
 impl Call {
     /// The record; `leg_pairs` are the address pairs of its legs that are not over.
-    pub(super) fn record(&self, leg_pairs: u32) -> event::Call {
+    pub(super) fn record(&self, leg_pairs: u32, settings: &Settings) -> event::Call {
         let attempt = &self.attempt;
         let hop = self.hops.primary();
         let since = |from: Option<Stamp>, to: Option<Stamp>| {
@@ -48,8 +49,10 @@ impl Call {
             forked: attempt.forked,
             early_media: attempt.early_media,
             transferred: self.transferred,
-            tenant: None,
-            route: None,
+            tenant: name(&settings.tenants, self.class.tenant),
+            route: name(&settings.routes, self.class.route),
+            dtmf: self.extras.as_ref().map(|extras| extras.keys()).unwrap_or_default(),
+            participants: self.extras.as_ref().map(|extras| extras.all_participants()).unwrap_or_default(),
             codec: None,
             hops: self.pairs() + leg_pairs,
             retransmissions: self.retransmissions,
@@ -58,7 +61,7 @@ impl Call {
             mos: None,
             streams: Vec::new(),
             traceparent: (!traceparent.is_empty()).then_some(traceparent),
-            why: self.why(),
+            why: Why::new(),
         }
     }
 
@@ -81,20 +84,10 @@ impl Call {
         let at = self.dialogs.hang_up()?.bye;
         Some(End { at, reason: Some(reason), disconnect_seconds: None })
     }
+}
 
-    fn why(&self) -> Why {
-        let mut why = Why::new();
-        if self.attempt.answered.is_some() && self.attempt.ringing.is_none() {
-            why.insert("post_dial_delay", "answered without 180 to 183");
-            why.insert("ring", "answered without 180 to 183");
-        }
-        if let Some(reason) = self.end.and_then(|end| end.reason)
-            && !matches!(reason, EndReason::Bye | EndReason::Replaced)
-        {
-            why.insert("disconnect", "no BYE seen");
-        }
-        why
-    }
+fn name(rules: &[Rule], place: Option<u16>) -> Option<String> {
+    rules.get(usize::from(place?)).map(|rule| rule.name.clone())
 }
 
 impl Live<'_> {
@@ -141,6 +134,13 @@ impl Live<'_> {
     /// Receiver of the first INVITE.
     pub fn destination(&self) -> Endpoint {
         self.call.hops.primary().destination
+    }
+
+    /// One-way delay between the parties in seconds, by the round trips of SIP (MEAS 4.5.3). Of a call in several
+    /// legs none: the B2BUA answers for the party behind it.
+    pub fn one_way_delay(&self) -> Option<f64> {
+        let one_leg = self.call.legs.call_ids.is_empty();
+        self.call.round_trips.one_way_seconds().filter(|_| one_leg)
     }
 
     /// What carried the first INVITE.

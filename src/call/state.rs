@@ -2,13 +2,16 @@
 
 use super::attempt::Attempt;
 use super::dialog::{self, Dialogs, Life};
+use super::extras::Extras;
 use super::gone::Fate;
 use super::hop::Hops;
 use super::leg::Correlation;
+use super::round_trip::RoundTrips;
 use super::text::Text;
-use super::{CallKey, Heard};
+use super::{Arrival, CallKey, Heard, Settings, Side, classify};
 use crate::Stamp;
 use crate::event::{CallResult, EndReason};
+use crate::sip::Message;
 
 /// One attempt and what became of it.
 #[derive(Debug)]
@@ -20,6 +23,8 @@ pub(super) struct Call {
     pub(super) from_tag: u64,
     /// Call-ID, From, To, traceparent.
     pub(super) text: Text<4>,
+    pub(super) class: Classes,
+    pub(super) round_trips: RoundTrips,
     pub(super) hops: Hops,
     pub(super) attempt: Attempt,
     pub(super) dialogs: Dialogs,
@@ -35,10 +40,18 @@ pub(super) struct Call {
     pub(super) end: Option<End>,
     pub(super) links: Correlation,
     pub(super) legs: Legs,
+    pub(super) extras: Option<Box<Extras>>,
     /// The owner was told that it ended.
     pub(super) told: bool,
     /// Entry in the timers that counts.
     pub(super) armed: Stamp,
+}
+
+/// Places of the rules that name tenant and route.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Classes {
+    pub(super) tenant: Option<u16>,
+    pub(super) route: Option<u16>,
 }
 
 /// How signalling ended.
@@ -92,6 +105,19 @@ impl Call {
         heard.names.from_tag == self.from_tag
     }
 
+    /// What a response tells about the way to the one who sent it (MEAS 4.5.3).
+    pub(super) fn time_response(&mut self, heard: &Heard<'_>, status: u16, first_invite: bool) {
+        match (heard.waited, status) {
+            (Some(micros), 100) if first_invite => self.round_trips.trying(heard.m.via_count, micros),
+            (Some(micros), _) => {
+                let side = if self.is_from_caller(heard) { Side::Callee } else { Side::Caller };
+                self.round_trips.answered(heard.cseq.method, side, micros);
+            }
+            (None, 200..300) if first_invite => self.round_trips.confirmed(heard.m),
+            _ => {}
+        }
+    }
+
     pub(super) fn last_activity(&self) -> Stamp {
         self.life.media.map_or(self.last_message, |media| media.max(self.last_message))
     }
@@ -120,8 +146,18 @@ impl Call {
         self.text.bytes()
             + self.hops.bytes()
             + self.dialogs.bytes()
+            + self.extras.as_ref().map_or(0, |extras| extras.bytes())
             + self.legs.joined.capacity() * size_of::<CallKey>()
             + self.legs.call_ids.iter().map(|id| id.bytes() + size_of::<Text<1>>()).sum::<usize>()
+    }
+}
+
+impl Classes {
+    pub(super) fn of(settings: &Settings, at: &Arrival, m: &Message<'_>) -> Self {
+        Self {
+            tenant: classify::first(&settings.tenants, at, m),
+            route: classify::first(&settings.routes, at, m),
+        }
     }
 }
 

@@ -22,7 +22,12 @@ impl<const N: usize> Text<N> {
 
     /// The string at `place`, what is not UTF-8 replaced.
     pub(super) fn string(&self, place: usize) -> String {
-        String::from_utf8_lossy(self.get(place)).into_owned()
+        let text = self.get(place);
+        // Nearly always ASCII, which the strict reading takes a word at a time.
+        match std::str::from_utf8(text) {
+            Ok(text) => text.to_owned(),
+            Err(_) => String::from_utf8_lossy(text).into_owned(),
+        }
     }
 
     pub(super) fn bytes(&self) -> usize {

@@ -27,6 +27,8 @@ pub(super) struct Transactions {
 pub(super) struct Transaction {
     /// The call it belongs to.
     pub(super) owner: Option<CallKey>,
+    /// First request, microseconds modulo 2^32: a transaction is forgotten long before that comes round.
+    sent: u32,
     request: Sightings,
     ack: Sightings,
     next: u8,
@@ -118,6 +120,27 @@ impl Transaction {
         sightings.add(via)
     }
 
+    /// Microseconds from the request to its first response, if `part` is that one and neither was sent twice:
+    /// it would be unknown which one was answered. Wire and HEP do not share a clock.
+    pub(super) fn waited(&mut self, part: Part, seen: Seen, at: Stamp, via: Via) -> Option<u32> {
+        if seen != Seen::New {
+            return None;
+        }
+        let micros = (at.0 / 1000) as u32;
+        let once = match via {
+            Via::Wire => (self.request.wire, self.request.hep) == (1, 0),
+            Via::Hep => (self.request.wire, self.request.hep) == (0, 1),
+        };
+        match part {
+            Part::Request => self.sent = micros,
+            Part::Response(..) if once && self.next == 1 => {
+                return Some(micros.wrapping_sub(self.sent)).filter(|&waited| waited <= LONGEST_WAIT);
+            }
+            _ => {}
+        }
+        None
+    }
+
     /// Whether the request itself was seen.
     pub(super) fn has_request(&self) -> bool {
         self.request.wire > 0 || self.request.hep > 0
@@ -157,6 +180,9 @@ impl Sightings {
 /// Nanoseconds after which a generation is old.
 const GENERATION: i64 = 64_000_000_000;
 
+/// Microseconds beyond which nobody would take it for the way of a packet (MEAS 2.4).
+const LONGEST_WAIT: u32 = 10_000_000;
+
 /// (status, To-tag) pairs remembered: 100, 180, 183 and 200 of two branches.
 const RESPONSES: usize = 7;
 
@@ -177,6 +203,31 @@ mod tests {
         assert_eq!(see(Via::Hep), Seen::Retransmission);
         assert_eq!(see(Via::Wire), Seen::Copy);
         assert_eq!(see(Via::Wire), Seen::Retransmission);
+    }
+
+    #[test]
+    fn only_the_first_response_to_a_request_sent_once_is_timed() {
+        let mut transaction = Transaction::default();
+        let mut at = |part, micros: u64, via| {
+            let seen = transaction.see(part, via);
+            // Close to where the count of microseconds comes round.
+            transaction.waited(part, seen, Stamp(((1 << 32) - 50 + micros) * 1000), via)
+        };
+        assert_eq!(at(Part::Request, 0, Via::Wire), None);
+        assert_eq!(at(Part::Response(100, 0), 70, Via::Wire), Some(70));
+        assert_eq!(at(Part::Response(200, 0), 90, Via::Wire), None);
+        let mut again = Transaction::default();
+        for (part, via, waited) in
+            [(Part::Request, Via::Hep, None), (Part::Response(200, 0), Via::Wire, None)]
+        {
+            let seen = again.see(part, via);
+            assert_eq!(again.waited(part, seen, Stamp(5000), via), waited);
+        }
+        let mut resent = Transaction::default();
+        for part in [Part::Request, Part::Request, Part::Response(200, 0)] {
+            let seen = resent.see(part, Via::Wire);
+            assert_eq!(resent.waited(part, seen, Stamp(5000), Via::Wire), None);
+        }
     }
 
     #[test]

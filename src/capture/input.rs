@@ -76,4 +76,4 @@ impl<R: Read> Read for Counted<R> {
 pub(crate) const STDIN: &str = "-";
 
 /// Bytes a read(2): above this size the page cache copy no longer gets cheaper.
-pub(crate) const CHUNK: usize = 256 << 10;
+pub(crate) const CHUNK: usize = 64 << 10;

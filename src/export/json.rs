@@ -14,6 +14,8 @@
 //! ...}
 //! ```
 
+mod entry;
+
 use std::collections::BTreeMap;
 use std::io::{self, BufReader, Seek, Write};
 
@@ -113,7 +115,7 @@ impl Spool {
     fn push(&mut self, entry: &impl Serialize) -> io::Result<()> {
         self.pending.extend_from_slice(if self.empty { b"\n" } else { b",\n" });
         self.empty = false;
-        serde_json::to_writer(&mut self.pending, entry)?;
+        entry::write(&mut self.pending, entry)?;
         if self.pending.len() >= CHUNK_BYTES {
             self.spilled.write_all(&self.pending)?;
             self.pending.clear();
@@ -201,6 +203,8 @@ const CHUNK_BYTES: usize = 256 << 10;
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use serde_json::Value;
 
     use super::*;
@@ -309,6 +313,56 @@ mod tests {
         ] {
             assert_eq!(spelled(&|| serde_json::to_value(reason).unwrap()), name);
         }
+    }
+
+    /// `section.key` of everything in a document; maps whose keys are data end with their own key.
+    fn keys(section: &str, value: &Value, found: &mut BTreeSet<String>) {
+        const MAPS: [&str; 6] =
+            ["evicted", "capture.skipped", "sip.requests", "sip.responses", "sip.defects", "why"];
+        for (key, value) in value.as_object().into_iter().flatten() {
+            let path = if section.is_empty() { key.clone() } else { format!("{section}.{key}") };
+            let inner = match value {
+                Value::Array(entries) => entries.first().map(|entry| (format!("{path}[]"), entry)),
+                Value::Object(_) if !MAPS.contains(&path.as_str()) && !MAPS.contains(&key.as_str()) => {
+                    Some((path.clone(), value))
+                }
+                _ => None,
+            };
+            found.insert(path);
+            if let Some((section, value)) = inner {
+                keys(&section, value, found);
+            }
+        }
+    }
+
+    #[test]
+    fn the_documented_keys_are_those_of_a_full_report() {
+        let mut events = samples::events();
+        for event in &mut events {
+            match event {
+                Event::Call(call) => {
+                    call.traceparent = Some("00-6ae1c030ffdd2da1725198843b15c506-acc415ab02082ae9-01".into());
+                    call.why.insert("ring", "answered without 180 to 183");
+                }
+                Event::Stream(stream) => _ = stream.why.insert("mos.cq", "no delay measured"),
+                _ => {}
+            }
+        }
+        let mut written = BTreeSet::new();
+        keys("", &document(events, &samples::totals()).1, &mut written);
+
+        let page = include_str!("../../docs/report.md");
+        let mut documented = BTreeSet::new();
+        let mut section = "";
+        for line in page.lines() {
+            if let Some(title) = line.strip_prefix("## ") {
+                section = title.strip_prefix('`').map_or("", |title| title.trim_end_matches('`'));
+            } else if let Some((key, _)) = line.strip_prefix("| `").and_then(|row| row.split_once('`')) {
+                let dot = if section.is_empty() { "" } else { "." };
+                documented.insert(format!("{section}{dot}{key}"));
+            }
+        }
+        assert_eq!(documented, written);
     }
 
     #[test]

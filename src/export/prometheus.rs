@@ -74,6 +74,7 @@ impl Metrics {
     pub fn write(&self, exposition: Exposition, out: &mut impl Write) -> io::Result<()> {
         let mut body = String::new();
         openmetrics::encode(&mut body, &self.registry).map_err(io::Error::other)?;
+        let body = text::in_order(&body);
         match exposition {
             Exposition::OpenMetrics => out.write_all(body.as_bytes()),
             Exposition::Classic => text::write_classic(&body, out),

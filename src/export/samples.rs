@@ -44,6 +44,8 @@ pub(crate) fn call() -> Call {
         transferred: false,
         tenant: None,
         route: None,
+        dtmf: Vec::new(),
+        participants: Vec::new(),
         codec: Some(Codec::Pcmu),
         hops: 1,
         retransmissions: 0,

@@ -18,7 +18,7 @@ use crate::hep;
 use crate::rtp::header::Header;
 use crate::rtp::stream::Packet as RtpPacket;
 use crate::sip::vq::VoiceQuality;
-use crate::sip::{self, body, sdp};
+use crate::sip::{self, Method, StartLine, body, recording, sdp};
 use crate::wire::tcp::{self, Streams};
 use crate::wire::{Packet, Transport, sctp};
 
@@ -48,9 +48,9 @@ struct Talk {
 
 impl Desk {
     pub(crate) fn new(settings: Settings) -> Self {
-        let Settings { limits, impairments, calls } = settings;
+        let Settings { limits, rating, calls } = settings;
         Self {
-            media: Media::new(&limits, impairments),
+            media: Media::new(&limits, rating),
             tcp: Streams::new(&limits),
             sctp: sctp::Chunks::default(),
             talk: Talk {
@@ -85,8 +85,8 @@ impl Desk {
                     transport: SipTransport::Sctp,
                     via: Via::Wire,
                 };
-                if sip::looks_like(message.bytes) {
-                    talk.sip(&at, message.bytes, media, sink);
+                if let Some(start) = sip::start(message.bytes) {
+                    talk.sip(&at, &start.message(), media, sink);
                 }
             }),
         }
@@ -99,7 +99,9 @@ impl Desk {
         }
         let Some(header) = Header::read(packet.payload, packet.cut) else { return };
         let ip_id = packet.ip_id.unwrap_or(0);
-        let Some(rtp) = RtpPacket::read(stamp, packet.payload, packet.cut, ip_id, packet.interface) else { return };
+        let Some(rtp) = RtpPacket::read(stamp, packet.payload, packet.cut, ip_id, packet.interface) else {
+            return;
+        };
         let flow = Flow::new(packet.source, packet.destination, header.fixed.ssrc);
         match self.media.find(&flow) {
             Some(index) => self.media.push(index, &rtp, sink),
@@ -125,11 +127,19 @@ impl Desk {
         let Self { media, talk, .. } = self;
         match demux::classify(packet.payload) {
             Kind::Rtcp => {
-                media.rtcp(stamp, packet);
-                talk.tell_reports(media, sink);
+                if talk.repeats.captured_twice(stamp, packet) {
+                    media.counters.capture_duplicates += 1;
+                } else {
+                    media.rtcp(stamp, packet);
+                    talk.tell_reports(media, sink);
+                }
             }
             _ if packet.payload.starts_with(b"HEP3") => talk.hep(stamp, packet.payload, media, sink),
-            _ if sip::looks_like(packet.payload) => {
+            kind => {
+                let Some(start) = sip::start(packet.payload) else {
+                    *talk.skipped.entry(kind.name()).or_default() += 1;
+                    return;
+                };
                 if talk.repeats.captured_twice(stamp, packet) {
                     media.counters.capture_duplicates += 1;
                     return;
@@ -141,9 +151,8 @@ impl Desk {
                     transport: SipTransport::Udp,
                     via: Via::Wire,
                 };
-                talk.sip(&at, packet.payload, media, sink);
+                talk.sip(&at, &start.message(), media, sink);
             }
-            kind => *talk.skipped.entry(kind.name()).or_default() += 1,
         }
     }
 
@@ -191,7 +200,8 @@ impl Desk {
         }
         let tcp = self.tcp.counters();
         let evicted = [
-            ("calls", calls.calls_evicted + calls.calls_refused),
+            ("calls", calls.calls_evicted),
+            ("calls_refused", calls.calls_refused),
             ("registrations", calls.registrations_evicted),
             ("bindings", calls.bindings_evicted),
             ("transactions", calls.transactions_evicted),
@@ -220,7 +230,7 @@ impl Talk {
                     transport: record.transport,
                     via: Via::Wire,
                 };
-                self.sip(&at, record.bytes, media, sink);
+                self.text(&at, record.bytes, media, sink);
             }
             tcp::Kind::Hep => self.hep(record.stamp, record.bytes, media, sink),
         }
@@ -239,11 +249,13 @@ impl Talk {
     fn mirrored(&mut self, stamp: Stamp, record: &hep::Hep<'_>, media: &mut Media, sink: &mut impl Sink) {
         let (source, destination) = (record.source, record.destination);
         // The proxy's clock is nearer to the event; one that is wrong must not move our timers.
-        let stamp = record.stamp.filter(|told| told.nanos_since(stamp).abs() < CLOCKS_AGREE_NANOS).unwrap_or(stamp);
+        let stamp =
+            record.stamp.filter(|told| told.nanos_since(stamp).abs() < CLOCKS_AGREE_NANOS).unwrap_or(stamp);
         match record.kind {
             hep::Kind::Sip => {
-                let at = Arrival { stamp, source, destination, transport: hep_transport(record), via: Via::Hep };
-                self.sip(&at, record.payload, media, sink);
+                let at =
+                    Arrival { stamp, source, destination, transport: hep_transport(record), via: Via::Hep };
+                self.text(&at, record.payload, media, sink);
             }
             hep::Kind::Rtcp => {
                 let packet = Packet {
@@ -263,15 +275,19 @@ impl Talk {
         }
     }
 
-    fn sip(&mut self, at: &Arrival, bytes: &[u8], media: &mut Media, sink: &mut impl Sink) {
-        let Some(message) = sip::scan(bytes) else {
-            self.malformed += 1;
-            return;
-        };
+    /// What should be a message.
+    fn text(&mut self, at: &Arrival, bytes: &[u8], media: &mut Media, sink: &mut impl Sink) {
+        match sip::scan(bytes) {
+            Some(message) => self.sip(at, &message, media, sink),
+            None => self.malformed += 1,
+        }
+    }
+
+    fn sip(&mut self, at: &Arrival, message: &sip::Message<'_>, media: &mut Media, sink: &mut impl Sink) {
         for defect in message.defects.iter() {
             *self.defects.entry(defect.name()).or_default() += 1;
         }
-        let body = body::find(&message);
+        let body = body::find(message);
         if let Some(report) = VoiceQuality::read(body.vq_rtcpxr) {
             self.published(at.stamp, &report, sink);
         }
@@ -280,7 +296,15 @@ impl Talk {
             sdp::parse(body.sdp, &mut self.session);
         }
         let session = described.then_some(&self.session);
-        let routed = self.calls.message(at, &message, session, &mut self.notices);
+        let routed = self.calls.message(at, message, session, &mut self.notices);
+        if let Some(routed) = &routed {
+            if let (Some(key), StartLine::Request { method: Method::Info, .. }) = (body.dtmf, message.start) {
+                self.calls.key_pressed(routed, key);
+            }
+            if !body.recording.is_empty() {
+                self.calls.participants(routed, recording::participants(body.recording));
+            }
+        }
         if let Some(routed) = routed
             && described
             && !routed.retransmission
@@ -313,7 +337,10 @@ impl Talk {
         for notice in self.notices.drain(..) {
             match notice {
                 Notice::Answered(call, stamp) => media.answered(call, stamp),
-                Notice::Ended(call, stamp) => media.end(call, stamp),
+                Notice::Ended(call, stamp) => {
+                    let delay = self.calls.get(call).and_then(|call| call.one_way_delay());
+                    media.end(call, stamp, delay);
+                }
                 Notice::Joined(kept, absorbed) => media.join(kept, absorbed),
                 Notice::Registration(registration) => sink.event(Event::Registration(registration)),
                 Notice::Transfer(transfer) => sink.event(Event::Transfer(transfer)),
@@ -348,9 +375,8 @@ impl Talk {
             call.mos = outcome.mos;
             call.one_way = outcome.one_way;
             call.dead_air = outcome.dead_air;
-            if outcome.blind {
-                call.why.insert("one_way", "one direction never seen at this tap");
-            }
+            call.why = outcome.why;
+            call.explain();
             sink.event(Event::Call(call));
         }
     }

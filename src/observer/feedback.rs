@@ -24,8 +24,10 @@ impl Media {
                 rtcp::Packet::Report(report) => self.report(at, from, to, &report),
                 rtcp::Packet::Goodbye(goodbye) => {
                     for ssrc in goodbye.sources() {
-                        if let Some(slot) = self.stream_between(from, to, ssrc).and_then(|index| self.slot(index)) {
-                            slot.ending.get_or_insert_with(|| Box::new(Ending::Bye(at)));
+                        if let Some(slot) =
+                            self.stream_between(from, to, ssrc).and_then(|index| self.slot(index))
+                        {
+                            slot.ending.get_or_insert(Ending::Bye);
                         }
                     }
                 }
@@ -63,7 +65,8 @@ impl Media {
             if let (Some(half), Some(slot)) = (half, sending.and_then(|index| self.slot(index))) {
                 slot.reported.get_or_insert_default().round_trip_sender(half);
             }
-            let Some(slot) = self.stream_between(to, from, block.ssrc).and_then(|index| self.slot(index)) else {
+            let Some(slot) = self.stream_between(to, from, block.ssrc).and_then(|index| self.slot(index))
+            else {
                 continue;
             };
             let observed = Observed {
@@ -79,20 +82,20 @@ impl Media {
         }
     }
 
-    fn extended(
-        &mut self,
-        at: Stamp,
-        from: Endpoint,
-        to: Endpoint,
-        reporter: u32,
-        block: &Block<'_>,
-    ) {
+    fn extended(&mut self, at: Stamp, from: Endpoint, to: Endpoint, reporter: u32, block: &Block<'_>) {
         match block {
             Block::ReceiverReferenceTime(ntp) => self.round_trips.told(at, from, to, reporter, *ntp),
             Block::Dlrr(answers) => {
                 for answer in answers.clone() {
                     // The half between the tap and the sender, who answers a receiver's clock (MEAS 2.4).
-                    let half = self.round_trips.answered(at, from, to, answer.ssrc, answer.last_rr, answer.delay_since_last_rr);
+                    let half = self.round_trips.answered(
+                        at,
+                        from,
+                        to,
+                        answer.ssrc,
+                        answer.last_rr,
+                        answer.delay_since_last_rr,
+                    );
                     let sending = self.stream_between(from, to, reporter);
                     if let (Some(half), Some(slot)) = (half, sending.and_then(|index| self.slot(index))) {
                         slot.reported.get_or_insert_default().round_trip_sender(half);
@@ -116,9 +119,9 @@ impl Media {
     fn stream_between(&self, from: Endpoint, to: Endpoint, ssrc: u32) -> Option<u32> {
         let below = |endpoint: Endpoint| Endpoint { port: endpoint.port.wrapping_sub(1), ..endpoint };
         let ports = [(below(from), below(to)), (from, to), (below(from), to), (from, below(to))];
-        let found = ports.into_iter().find_map(|(source, destination)| {
-            self.find(&Flow::new(source, destination, ssrc))
-        });
+        let found = ports
+            .into_iter()
+            .find_map(|(source, destination)| self.find(&Flow::new(source, destination, ssrc)));
         // Ports that SDP moved elsewhere (RFC 3605): the newest stream of that SSRC between the same hosts.
         found.or_else(|| self.newest(ssrc).filter(|&index| self.flows_between(index, from, to)))
     }

@@ -20,7 +20,13 @@ pub(crate) enum Flow {
 
 impl FlowV4 {
     #[inline]
-    pub(crate) fn new(source: u32, destination: u32, source_port: u16, destination_port: u16, ssrc: u32) -> Self {
+    pub(crate) fn new(
+        source: u32,
+        destination: u32,
+        source_port: u16,
+        destination_port: u16,
+        ssrc: u32,
+    ) -> Self {
         Self(
             u64::from(source) << 32 | u64::from(destination),
             ports_and_ssrc(source_port, destination_port, ssrc),
@@ -71,7 +77,7 @@ impl Flow {
     pub(crate) fn hash_with(&self, state: &impl BuildHasher) -> u64 {
         match self {
             Self::V4(flow) => flow.hash_with(state),
-            Self::V6(key) => state.hash_one(&**key),
+            Self::V6(key) => state.hash_one(**key),
         }
     }
 
@@ -101,7 +107,9 @@ mod tests {
 
     #[test]
     fn endpoints_survive_the_key() {
-        for (source, destination) in [("192.0.2.1:4000", "198.51.100.7:65535"), ("[2001:db8::1]:1", "[::2]:30000")] {
+        for (source, destination) in
+            [("192.0.2.1:4000", "198.51.100.7:65535"), ("[2001:db8::1]:1", "[::2]:30000")]
+        {
             let parse = |text: &str| {
                 let address: std::net::SocketAddr = text.parse().unwrap();
                 Endpoint { ip: address.ip(), port: address.port() }

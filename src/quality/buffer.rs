@@ -14,6 +14,7 @@
 
 /// The base delay and the buffers of one stream. Feed it unique audio packets in order of arrival.
 #[derive(Clone, Copy, Debug)]
+#[repr(C)]
 pub struct Buffers {
     /// End of the current bucket of the base filter; 0 = not anchored.
     bucket_end_ns: u64,
@@ -26,8 +27,9 @@ pub struct Buffers {
     depth_ms: f64,
     peak_ms: f64,
     depth_sum_ms: f64,
-    depth_floor_ms: f32,
     pushed: u32,
+    /// What few packets touch stands last.
+    depth_floor_ms: f32,
     late50: u32,
     late200: u32,
     late_adaptive: u32,

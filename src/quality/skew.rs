@@ -11,13 +11,19 @@
 /// The lower edge of transit over time of one stream.
 #[derive(Clone, Debug)]
 pub struct Skew {
-    points: Vec<Point>,
     /// End of the current bucket; 0 = not started.
     bucket_end_ns: u64,
-    /// Length of a bucket.
-    bucket_seconds: u32,
     /// Lowest packet of the current bucket.
     lowest: Point,
+    edge: Option<Box<Edge>>,
+}
+
+/// The points of buckets that are over.
+#[derive(Clone, Debug)]
+struct Edge {
+    points: Vec<Point>,
+    /// Length of a bucket.
+    bucket_seconds: u32,
 }
 
 /// Lowest packet of a bucket. Both are small numbers, for which `f32` is exact to under 0.1 ppm of slope.
@@ -31,7 +37,7 @@ struct Point {
 
 impl Default for Skew {
     fn default() -> Self {
-        Self { points: Vec::new(), bucket_end_ns: 0, bucket_seconds: 1, lowest: NO_POINT }
+        Self { bucket_end_ns: 0, lowest: NO_POINT, edge: None }
     }
 }
 
@@ -49,16 +55,16 @@ impl Skew {
 
     /// Forgets everything: the transit offset has changed (discontinuity, restart).
     pub fn reset(&mut self) {
-        self.points.clear();
-        (self.bucket_end_ns, self.bucket_seconds, self.lowest) = (0, 1, NO_POINT);
+        *self = Self::default();
     }
 
     /// Parts per million, positive when the sender's clock is slow. `None` before 60 s, or when fewer than 30
     /// buckets had packets.
     pub fn ppm(&self) -> Option<f64> {
         let open = self.lowest.millis.is_finite().then_some(&self.lowest);
-        let points: Vec<&Point> = self.points.iter().chain(open).collect();
-        let bucket_seconds = f64::from(self.bucket_seconds);
+        let edge = self.edge.as_deref()?;
+        let points: Vec<&Point> = edge.points.iter().chain(open).collect();
+        let bucket_seconds = f64::from(edge.bucket_seconds);
         let start_seconds = (f64::from(points.first()?.seconds) / bucket_seconds).floor() * bucket_seconds;
         let span_seconds = self.bucket_end_ns as f64 / 1e9 - start_seconds;
         if points.len() < POINTS_MIN || span_seconds < SPAN_MIN_SECONDS {
@@ -81,17 +87,23 @@ impl Skew {
     /// Ends the current bucket and begins the one that `arrival_ns` lies in.
     #[cold]
     fn roll(&mut self, arrival_ns: u64) {
+        let mut bucket_seconds = 1;
         if self.lowest.millis.is_finite() {
-            self.points.push(self.lowest);
+            let edge =
+                self.edge.get_or_insert_with(|| Box::new(Edge { points: Vec::new(), bucket_seconds: 1 }));
+            edge.points.push(self.lowest);
             self.lowest = NO_POINT;
+            while edge.points.len() >= POINTS_MAX {
+                edge.merge();
+            }
+            bucket_seconds = edge.bucket_seconds;
         }
-        while self.points.len() >= POINTS_MAX {
-            self.merge();
-        }
-        let bucket_ns = u64::from(self.bucket_seconds) * 1_000_000_000;
+        let bucket_ns = u64::from(bucket_seconds) * 1_000_000_000;
         self.bucket_end_ns = (arrival_ns / bucket_ns).saturating_add(1).saturating_mul(bucket_ns);
     }
+}
 
+impl Edge {
     /// Doubles the bucket. Where buckets are missing, fewer than half of the points may go; the caller repeats.
     fn merge(&mut self) {
         self.bucket_seconds = self.bucket_seconds.saturating_mul(2);
@@ -208,8 +220,9 @@ mod tests {
         let mut random = Mersenne::seeded(1);
         for (ppm, seconds) in [(-80.0, 128), (35.0, 129), (5.0, 1000), (-120.0, 7200)] {
             let skew = measured(&mut random, ppm, seconds, 0);
-            assert!(skew.points.len() < POINTS_MAX && skew.points.capacity() <= POINTS_MAX);
-            assert!(skew.points.len() >= POINTS_MAX / 4, "{}", skew.points.len());
+            let points = &skew.edge.as_ref().unwrap().points;
+            assert!(points.len() < POINTS_MAX && points.capacity() <= POINTS_MAX);
+            assert!(points.len() >= POINTS_MAX / 4, "{}", points.len());
             assert_close(skew.ppm().unwrap(), ppm, 1.0, "long call");
         }
     }
@@ -222,7 +235,7 @@ mod tests {
             for i in second * 50..second * 50 + 40 {
                 skew.record(i * 20_000_000, i as f64 * 0.02 * 0.05 + random.exponential(4.0));
             }
-            assert!(skew.points.len() < POINTS_MAX);
+            assert!(skew.edge.as_ref().is_none_or(|edge| edge.points.len() < POINTS_MAX));
         }
         assert_close(skew.ppm().unwrap(), 50.0, 2.0, "ppm");
     }
@@ -257,7 +270,7 @@ mod tests {
         let mut skew = measured(&mut Mersenne::seeded(6), 100.0, 120, 0);
         skew.reset();
         assert_eq!(skew.ppm(), None);
-        assert!(skew.points.is_empty());
+        assert!(skew.edge.is_none());
     }
 
     #[test]
@@ -266,13 +279,13 @@ mod tests {
         for i in 0..100_000_u64 {
             let arrival = i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (i % 40);
             skew.record(arrival, if i % 7 == 0 { f64::NAN } else { arrival as f64 - 1e18 });
-            assert!(skew.points.len() < POINTS_MAX);
+            assert!(skew.edge.as_ref().is_none_or(|edge| edge.points.len() < POINTS_MAX));
         }
         skew.ppm();
     }
 
     #[test]
     fn it_is_small() {
-        assert!(size_of::<Skew>() <= 48, "{}", size_of::<Skew>());
+        assert!(size_of::<Skew>() <= 24, "{}", size_of::<Skew>());
     }
 }

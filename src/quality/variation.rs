@@ -1,18 +1,18 @@
-//! Distribution of the delay variation in a hundred bytes (MEAS 1.6).
+//! Distribution of the delay variation in 84 bytes (MEAS 1.6).
 //!
 //! Bucket bounds are the floats with two mantissa bits, so that a bucket's index is a shift of the number's own bits:
 //!
 //! ```text
-//! 0 | .. 0.125 | 0.15625 | 0.1875 | 0.21875 | 0.25 | 0.3125 | ... | 448 | 512 ms and above
+//! 0 | .. 0.25 | 0.3125 | 0.375 | 0.4375 | 0.5 | 0.625 | ... | 224 | 256 ms and above
 //! ```
 //!
 //! Resolution: a quantile lies in the bucket of the exact one, and a bucket is 14 to 25 % of its lower bound wide
-//! (0.125 ms below 0.125 ms). Values of 512 ms and more count in the last bucket and read as 512 ms at most.
+//! (0.25 ms below 0.25 ms). Values of 256 ms and more count in the last bucket and read as 256 ms at most.
 
 /// Histogram of the delay variation of a stream or a window.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Variation {
-    /// Zero; under 0.125 ms; four an octave. All are halved when one is full, so old packets weigh less.
+    /// Zero; under 0.25 ms; four an octave. All are halved when one is full, so old packets weigh less.
     counts: [u16; BUCKETS],
 }
 
@@ -90,12 +90,12 @@ fn lower_bound_ms(index: usize) -> f64 {
     }
 }
 
-const BUCKETS: usize = 50;
+const BUCKETS: usize = 42;
 const FULL: u32 = u16::MAX as u32;
 /// Keeps the exponent and the two leading mantissa bits of a positive `f32`.
 const MANTISSA_SHIFT: u32 = 21;
-/// Those bits of 0.125.
-const ORIGIN: usize = (0.125_f32.to_bits() >> MANTISSA_SHIFT) as usize;
+/// Those bits of 0.25.
+const ORIGIN: usize = (0.25_f32.to_bits() >> MANTISSA_SHIFT) as usize;
 
 #[cfg(test)]
 mod tests {
@@ -119,11 +119,11 @@ mod tests {
     }
 
     #[test]
-    fn buckets_are_four_an_octave_from_an_eighth_of_a_millisecond() {
+    fn buckets_are_four_an_octave_from_a_quarter_of_a_millisecond() {
         let bounds: Vec<f64> = (2..=7).map(lower_bound_ms).collect();
-        assert_eq!(bounds, [0.125, 0.15625, 0.1875, 0.21875, 0.25, 0.3125]);
-        assert_close(lower_bound_ms(BUCKETS - 1), 448.0, 0.0, "last bucket");
-        assert_close(lower_bound_ms(BUCKETS), 512.0, 0.0, "end");
+        assert_eq!(bounds, [0.25, 0.3125, 0.375, 0.4375, 0.5, 0.625]);
+        assert_close(lower_bound_ms(BUCKETS - 1), 224.0, 0.0, "last bucket");
+        assert_close(lower_bound_ms(BUCKETS), 256.0, 0.0, "end");
         for index in 2..BUCKETS {
             let low = lower_bound_ms(index) as f32;
             assert_eq!((bucket(low), bucket(low.next_down())), (index, index - 1));
@@ -170,7 +170,7 @@ mod tests {
 
     #[test]
     fn it_is_small() {
-        assert_eq!(size_of::<Variation>(), 100);
+        assert_eq!(size_of::<Variation>(), 84);
     }
 
     proptest! {

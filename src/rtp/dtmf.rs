@@ -8,6 +8,16 @@
 //! timestamp of its beginning. It is counted once, at the first packet seen of it.
 //! The payload must be clear: never feed SRTP to this.
 
+/// Has a packet whose payload type no SDP explains the form of an event: a dynamic type, one report of a
+/// telephone key (RFC 4733 3.2), the reserved bit 0? No codec of speech has frames of four bytes; a DTX frame
+/// of Opus has 1 to 3.
+pub fn is_event(payload_type: u8, payload_len: u32, payload: &[u8]) -> bool {
+    let report = || {
+        payload.first_chunk().is_some_and(|&[event, flags, ..]: &[u8; 4]| event <= FLASH && flags & 0x40 == 0)
+    };
+    payload_len == 4 && matches!(payload_type, 96..=127) && report()
+}
+
 /// One event report as it stands in a payload.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Report {
@@ -114,6 +124,8 @@ fn name(code: u8) -> String {
     }
 }
 
+/// The last of the telephone keys.
+const FLASH: u8 = 16;
 /// Names kept for one stream.
 const MAX_EVENTS: usize = 64;
 const RECENT: usize = 4;
@@ -134,6 +146,20 @@ mod tests {
         for _ in 0..3 {
             events.packet(timestamp, &[code, 0x8a, 3, 32]);
         }
+    }
+
+    #[test]
+    fn an_event_is_known_by_its_form() {
+        assert!(is_event(101, 4, &[11, 0x8a, 3, 32]));
+        for (payload_type, payload_len, payload) in [
+            (0, 4, [11, 0x8a, 3, 32]),
+            (101, 20, [11, 0x8a, 3, 32]),
+            (101, 4, [0x78, 0x8a, 3, 32]),
+            (101, 4, [11, 0xca, 3, 32]),
+        ] {
+            assert!(!is_event(payload_type, payload_len, &payload));
+        }
+        assert!(!is_event(101, 4, &[11]));
     }
 
     #[test]

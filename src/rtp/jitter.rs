@@ -14,10 +14,10 @@ pub struct Jitter {
     last: f64,
     max: f64,
     sum: f64,
-    updates: u32,
-    anchored: bool,
     arrival: Stamp,
     ticks: u32,
+    /// Number of updates, doubled; odd when there is a packet to compare the next one with.
+    updates_and_anchor: u32,
 }
 
 /// What one packet did to the jitter.
@@ -40,7 +40,7 @@ impl Jitter {
     /// Takes an audio packet in arrival order.
     #[inline]
     pub fn update(&mut self, arrival: Stamp, ticks: u32, seconds_per_tick: f64) -> Update {
-        let update = if self.anchored {
+        let update = if self.updates_and_anchor & ANCHORED != 0 {
             let sent = f64::from(ticks.wrapping_sub(self.ticks) as i32) * seconds_per_tick;
             let difference = (arrival.nanos_since(self.arrival) as f64 * 1e-9 - sent).abs();
             if difference < DISCONTINUITY_SECONDS {
@@ -49,7 +49,7 @@ impl Jitter {
                     self.max = self.last;
                 }
                 self.sum += self.last;
-                self.updates += 1;
+                self.updates_and_anchor += UPDATE;
                 Update::Smoothed
             } else {
                 Update::Discontinuity
@@ -57,7 +57,7 @@ impl Jitter {
         } else {
             Update::Anchored
         };
-        self.anchored = true;
+        self.updates_and_anchor |= ANCHORED;
         self.arrival = arrival;
         self.ticks = ticks;
         update
@@ -66,7 +66,7 @@ impl Jitter {
     /// Drops the reference: the next packet is compared with nothing. J itself stays.
     #[inline]
     pub fn forget_reference(&mut self) {
-        self.anchored = false;
+        self.updates_and_anchor &= !ANCHORED;
     }
 
     /// Arrival and time stamp of the packet the next one is compared with; of the last audio packet, even when
@@ -78,19 +78,25 @@ impl Jitter {
 
     /// Last, mean and largest J in seconds; `None` before the first difference.
     pub fn summary(&self) -> Option<crate::event::Jitter> {
-        (self.updates > 0).then(|| crate::event::Jitter {
+        (self.updates() > 0).then(|| crate::event::Jitter {
             last: self.last,
-            mean: self.sum / f64::from(self.updates),
+            mean: self.sum / f64::from(self.updates()),
             max: self.max,
         })
     }
 
+    fn updates(&self) -> u32 {
+        self.updates_and_anchor >> 1
+    }
+
     /// Sum of J after each update in seconds, and the number of updates: for means over a part of the stream.
     pub fn sum(&self) -> (f64, u32) {
-        (self.sum, self.updates)
+        (self.sum, self.updates())
     }
 }
 
+const ANCHORED: u32 = 1;
+const UPDATE: u32 = 2;
 const DISCONTINUITY_SECONDS: f64 = 3.0;
 
 #[cfg(test)]
@@ -101,8 +107,10 @@ mod tests {
 
     #[test]
     fn agrees_with_the_float_form_of_rfc_3550_a8() {
-        let vector: Value = serde_json::from_str(include_str!("../../fixtures/vectors/jitter_units.json")).unwrap();
-        let columns: Vec<&str> = vector["columns"].as_array().unwrap().iter().map(|c| c.as_str().unwrap()).collect();
+        let vector: Value =
+            serde_json::from_str(include_str!("../../fixtures/vectors/jitter_units.json")).unwrap();
+        let columns: Vec<&str> =
+            vector["columns"].as_array().unwrap().iter().map(|c| c.as_str().unwrap()).collect();
         assert_eq!(columns, ["arrival_rtp_units", "ts", "jitter_int", "jitter_scaled16", "jitter_float"]);
         let mut jitter = Jitter::default();
         for row in vector["rows"].as_array().unwrap() {

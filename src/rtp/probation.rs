@@ -16,6 +16,7 @@
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
+use super::dtmf;
 use super::header::Header;
 use super::payload::Codec;
 use crate::Stamp;
@@ -95,7 +96,7 @@ struct Candidate {
     main_type: Option<u8>,
     /// Packets in order.
     forward: u32,
-    /// A second timestamp was seen.
+    /// A second timestamp was seen, or an event that went on.
     moved: bool,
     /// It grew since the hand last passed.
     progress: bool,
@@ -176,7 +177,9 @@ impl Probation {
 
     /// Forgets a candidate that became known otherwise, and returns what it had been seen to send.
     pub fn release(&mut self, source: Endpoint, destination: Endpoint, ssrc: u32) -> Vec<Seen> {
-        let Some(index) = self.candidates.remove(&Key { source, destination, ssrc }) else { return Vec::new() };
+        let Some(index) = self.candidates.remove(&Key { source, destination, ssrc }) else {
+            return Vec::new();
+        };
         self.free.push(index);
         self.slots.get_mut(index as usize).map(|slot| std::mem::take(&mut slot.run)).unwrap_or_default()
     }
@@ -248,6 +251,18 @@ impl Seen {
     }
 }
 
+impl Seen {
+    /// Does an event go on: the same timestamp and key, a longer duration (RFC 4733 2.5.1.2)?
+    fn goes_on_with(&self, last: &Self) -> bool {
+        let [key, _, duration @ ..] = self.head;
+        let [last_key, _, last_duration @ ..] = last.head;
+        dtmf::is_event(self.payload_type, self.payload_len, &self.head)
+            && dtmf::is_event(last.payload_type, last.payload_len, &last.head)
+            && key == last_key
+            && duration.first_chunk::<2>() > last_duration.first_chunk::<2>()
+    }
+}
+
 impl Candidate {
     fn new(key: Key, seen: Seen) -> Self {
         let mut candidate = Self {
@@ -301,7 +316,7 @@ impl Candidate {
     }
 
     fn forward(&mut self, seen: Seen) {
-        self.moved |= seen.timestamp != self.last.timestamp;
+        self.moved |= seen.timestamp != self.last.timestamp || seen.goes_on_with(&self.last);
         self.forward += 1;
         self.progress = true;
         self.go_on(seen);

@@ -36,10 +36,12 @@ pub enum Place {
 
 /// Sequence state of the open segment.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct Sequence {
-    base: u64,
     max: u64,
-    final_below: u64,
+    /// Low 32 bits, as a segment is never longer: its first number, and the first one not told yet.
+    base: u32,
+    final_below: u32,
     seen: [u64; RING],
     late: [u64; RING],
 }
@@ -49,7 +51,13 @@ impl Sequence {
     pub fn open(seq: u16) -> Self {
         // One cycle up, so that a predecessor that arrives late does not underflow (MEAS 1.2).
         let first = 65_536 + u64::from(seq);
-        let mut sequence = Self { base: first, max: first, final_below: first, seen: [0; RING], late: [0; RING] };
+        let mut sequence = Self {
+            base: first as u32,
+            max: first,
+            final_below: first as u32,
+            seen: [0; RING],
+            late: [0; RING],
+        };
         sequence.mark(first);
         sequence
     }
@@ -60,14 +68,14 @@ impl Sequence {
         self.max
     }
 
-    /// Every number below has been told.
-    pub fn final_below(&self) -> u64 {
-        self.final_below
+    /// Numbers up to the highest that have not been told yet.
+    pub fn untold(&self) -> u32 {
+        (self.max as u32).wrapping_sub(self.final_below).wrapping_add(1)
     }
 
     /// Numbers expected so far in this segment.
     pub fn expected(&self) -> u64 {
-        self.max - self.base + 1
+        u64::from((self.max as u32).wrapping_sub(self.base)) + 1
     }
 
     /// Places a packet and marks it as seen. Outcomes that became final on the way go to `tell`: what, how many,
@@ -98,14 +106,14 @@ impl Sequence {
 
     /// Tells all outcomes up to the highest number: the segment is over (MEAS C.2).
     pub fn close(&mut self, mut tell: impl FnMut(Outcome, u32, u64)) {
-        self.finalise(self.max + 1, &mut tell);
+        self.finalise((self.max as u32).wrapping_add(1), &mut tell);
     }
 
     #[inline]
     fn advance(&mut self, extended: u64, mut tell: impl FnMut(Outcome, u32, u64)) {
         // Whole words only: `limit` is at most 128 numbers behind, never fewer (MEAS 1.3).
-        let limit = (extended >> 6).saturating_sub(2) << 6;
-        if limit > self.final_below {
+        let limit = ((extended >> 6) as u32).wrapping_sub(2) << 6;
+        if before(self.final_below, limit) {
             self.finalise(limit, &mut tell);
         }
         self.max = extended;
@@ -113,11 +121,14 @@ impl Sequence {
     }
 
     fn behind(&mut self, extended: u64) -> Place {
-        if extended < self.base {
+        let low = extended as u32;
+        if before(low, self.base) {
             // A predecessor of the first packet captured: the segment began earlier (MEAS 1.2).
-            self.base = extended;
-            self.final_below = self.final_below.min(extended);
-        } else if extended < self.final_below || self.seen[word(extended)] & bit(extended) != 0 {
+            self.base = low;
+            if before(low, self.final_below) {
+                self.final_below = low;
+            }
+        } else if before(low, self.final_below) || self.seen[word(extended)] & bit(extended) != 0 {
             return Place::Duplicate;
         }
         self.mark(extended);
@@ -129,14 +140,19 @@ impl Sequence {
         self.seen[word(extended)] |= bit(extended);
     }
 
-    fn finalise(&mut self, limit: u64, tell: &mut impl FnMut(Outcome, u32, u64)) {
-        while self.final_below < limit {
-            let slot = word(self.final_below);
+    /// Once in 64 packets: apart, so that the way of the others is short.
+    #[cold]
+    #[inline(never)]
+    fn finalise(&mut self, limit: u32, tell: &mut impl FnMut(Outcome, u32, u64)) {
+        while before(self.final_below, limit) {
+            let left = limit.wrapping_sub(self.final_below);
+            let from = (self.max + 1).wrapping_sub(u64::from(self.untold()));
+            let slot = word(from);
             let offset = self.final_below & 63;
-            let count = (64 - offset).min(limit - self.final_below) as u32;
-            tell_runs(self.seen[slot] >> offset, self.late[slot] >> offset, count, self.final_below, tell);
-            self.final_below += u64::from(count);
-            if self.final_below & 63 == 0 {
+            let count = (64 - offset).min(left);
+            tell_runs(self.seen[slot] >> offset, self.late[slot] >> offset, count, from, tell);
+            self.final_below = self.final_below.wrapping_add(count);
+            if self.final_below.is_multiple_of(64) {
                 // The slot is used again three words on, which is not before this is final.
                 self.seen[slot] = 0;
                 self.late[slot] = 0;
@@ -146,7 +162,13 @@ impl Sequence {
 }
 
 /// Tells the lowest `count` bits of a word as runs of equal outcomes; the first bit stands for number `from`.
-fn tell_runs(mut seen: u64, mut late: u64, mut count: u32, mut from: u64, tell: &mut impl FnMut(Outcome, u32, u64)) {
+fn tell_runs(
+    mut seen: u64,
+    mut late: u64,
+    mut count: u32,
+    mut from: u64,
+    tell: &mut impl FnMut(Outcome, u32, u64),
+) {
     while count > 0 {
         let (outcome, run) = if seen & 1 == 0 {
             (Outcome::Lost, seen.trailing_zeros())
@@ -162,6 +184,12 @@ fn tell_runs(mut seen: u64, mut late: u64, mut count: u32, mut from: u64, tell: 
         seen = seen.checked_shr(run).unwrap_or(0);
         late = late.checked_shr(run).unwrap_or(0);
     }
+}
+
+/// Of two low halves of numbers less than 2^31 apart: does the first come earlier?
+#[inline]
+fn before(a: u32, b: u32) -> bool {
+    (a.wrapping_sub(b) as i32) < 0
 }
 
 #[inline]

@@ -139,7 +139,12 @@ impl Defects {
 
     /// The members, in declaration order.
     pub fn iter(self) -> impl Iterator<Item = Defect> {
-        Defect::ALL.into_iter().filter(move |&defect| self.contains(defect))
+        let mut rest = self.0;
+        std::iter::from_fn(move || {
+            let first = Defect::ALL.get(rest.trailing_zeros() as usize)?;
+            rest &= rest - 1;
+            Some(*first)
+        })
     }
 }
 

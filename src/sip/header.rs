@@ -3,9 +3,7 @@
 //! A value is the raw slice behind the colon; line folds stay in it and count as white space, so CR and LF are
 //! white space here. Nothing allocates, nothing fails: what cannot be read is absent, and the caller is told.
 
-use memchr::memchr;
-
-use super::{Address, CSeq, Method, Via};
+use super::{Address, CSeq, Method, Via, find};
 
 /// `;name=value` parameters or `name=value,` lists, quoted strings respected, quotes taken off.
 #[derive(Clone, Debug)]
@@ -46,7 +44,7 @@ impl<'a> Iterator for Params<'a> {
             self.rest = split_where(rest, |b| b == separator).1;
             return Some((name, value));
         }
-        let (value, rest) = rest.split_at(memchr(separator, rest).unwrap_or(rest.len()));
+        let (value, rest) = rest.split_at(find::first(separator, rest).unwrap_or(rest.len()));
         self.rest = rest;
         Some((name, trim(value)))
     }
@@ -71,10 +69,10 @@ impl<'a> Iterator for List<'a> {
     #[inline]
     fn next(&mut self) -> Option<&'a [u8]> {
         let value = self.rest.take()?;
-        let end = match memchr(b',', value) {
-            None => value.len(),
-            Some(_) => list_element_len(value),
-        };
+        if find::first(b',', value).is_none() {
+            return Some(trim(value));
+        }
+        let end = list_element_len(value);
         self.rest = value.get(end + 1..);
         Some(trim(&value[..end]))
     }
@@ -89,22 +87,39 @@ fn list_element_len(value: &[u8]) -> usize {
         at += 1 + match byte {
             b',' => return at,
             b'"' => quoted_len(rest).map_or(0, |len| len + 1),
-            b'<' => memchr(b'>', rest).map_or(0, |len| len + 1),
+            b'<' => find::first(b'>', rest).map_or(0, |len| len + 1),
             _ => 0,
         };
     }
     value.len()
 }
 
-/// A From, To, Contact, Refer-To or Referred-By element: the address, its parameters, and whether quotes and
-/// brackets were balanced and a URI was there.
+/// A From, To, Contact, Refer-To or Referred-By element, trimmed: the address without its tag, the parameters, and
+/// whether quotes and brackets were balanced and a URI was there.
 ///
 /// ```text
 /// "Display \"x\"" <sip:user@host;uri-parameter> ;tag=1      name-addr
 /// sip:user@host;tag=1                                       addr-spec: parameters are the header's
 /// ```
 pub(super) fn address(value: &[u8]) -> (Address<'_>, &[u8], bool) {
-    let value = trim_start(value);
+    plain_address(value).unwrap_or_else(|| any_address(value))
+}
+
+/// A name-addr whose display name holds nothing that needs care, as nearly all are.
+#[inline]
+fn plain_address(value: &[u8]) -> Option<(Address<'_>, &[u8], bool)> {
+    let (before, inner) = value.split_at(value.iter().position(|&b| b == b'<')?);
+    let display = match trim(before) {
+        [b'"', quoted @ .., b'"'] if !quoted.iter().any(|b| matches!(b, b'"' | b'\\')) => quoted,
+        bare if bare.iter().all(|&b| is_token(b)) => bare,
+        _ => return None,
+    };
+    let (uri, params) = inner.split_at(find::first(b'>', inner)?);
+    let uri = trim(&uri[1..]);
+    Some((Address { uri, tag: b"", display }, &params[1..], !uri.is_empty()))
+}
+
+fn any_address(value: &[u8]) -> (Address<'_>, &[u8], bool) {
     let mut sound = true;
     let (quoted, rest) = match value.split_first() {
         Some((b'"', inner)) => {
@@ -121,22 +136,19 @@ pub(super) fn address(value: &[u8]) -> (Address<'_>, &[u8], bool) {
     let Some(open) = bracket else {
         let (uri, params) = split_where(rest, |b| b == b';');
         let uri = trim(uri);
-        return (
-            Address { uri, tag: tag(params), display: quoted.unwrap_or_default() },
-            params,
-            sound && !uri.is_empty(),
-        );
+        let display = quoted.unwrap_or_default();
+        return (Address { uri, tag: b"", display }, params, sound && !uri.is_empty());
     };
     let display = quoted.unwrap_or_else(|| trim(&rest[..open]));
     let inner = &rest[open + 1..];
-    let (uri, params) = if let Some(close) = memchr(b'>', inner) {
+    let (uri, params) = if let Some(close) = find::first(b'>', inner) {
         (trim(&inner[..close]), &inner[close + 1..])
     } else {
         sound = false;
         let (uri, params) = split_where(inner, |b| b == b';' || is_lws(b));
         (uri, params)
     };
-    (Address { uri, tag: tag(params), display }, params, sound && !uri.is_empty())
+    (Address { uri, tag: b"", display }, params, sound && !uri.is_empty())
 }
 
 /// Whether `before`, the text in front of a `<`, is already a URI with parameters, so that the bracket stands
@@ -150,9 +162,13 @@ fn is_addr_spec(before: &[u8]) -> bool {
 
 const SCHEMES: [&[u8]; 4] = [b"sip:", b"sips:", b"tel:", b"urn:"];
 
+/// The `tag` parameter of From or To, nearly always the only one.
 #[inline]
-fn tag(params: &[u8]) -> &[u8] {
-    Params::new(params, b';').find(b"tag").unwrap_or_default()
+pub(super) fn tag(params: &[u8]) -> &[u8] {
+    match params.strip_prefix(b";tag=") {
+        Some(tag) if tag.iter().all(|&b| is_token(b)) => tag,
+        _ => Params::new(params, b';').find(b"tag").unwrap_or_default(),
+    }
 }
 
 /// One Via element, white space allowed around every slash (RFC 3261 25.1 SLASH).
@@ -164,13 +180,20 @@ pub(super) fn via(element: &[u8]) -> Option<Via<'_>> {
     let rest = if let Some(rest) = element.strip_prefix(b"SIP/2.0/") {
         rest
     } else {
-        let version = memchr(b'/', element)? + 1;
-        let transport = version + memchr(b'/', &element[version..])? + 1;
+        let version = find::first(b'/', element)? + 1;
+        let transport = version + find::first(b'/', &element[version..])? + 1;
         trim_start(&element[transport..])
     };
     let (transport, rest) = split_where(rest, |b| is_lws(b) || b == b';');
     let (sent_by, params) = split_where(rest, |b| b == b';');
-    let mut via = Via { transport, sent_by: trim(sent_by), branch: b"", received: b"" };
+    // The branch nearly always comes first.
+    let (branch, params) = match params.strip_prefix(b";branch=") {
+        Some(rest) if rest.first().is_some_and(|&b| is_token(b)) => {
+            rest.split_at(find::first(b';', rest).unwrap_or(rest.len()))
+        }
+        _ => (&b""[..], params),
+    };
+    let mut via = Via { transport, sent_by: trim(sent_by), branch: trim(branch), received: b"" };
     for (name, value) in Params::new(params, b';') {
         if via.branch.is_empty() && name.eq_ignore_ascii_case(b"branch") {
             via.branch = value;
@@ -268,8 +291,26 @@ pub(super) fn split_where(bytes: &[u8], stop: impl Fn(u8) -> bool) -> (&[u8], &[
 /// Linear white space, folds included (RFC 3261 25.1 LWS).
 #[inline]
 pub(super) fn is_lws(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
+    byte <= b' ' && matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
+
+/// RFC 3261 25.1 token.
+#[inline]
+pub(super) fn is_token(byte: u8) -> bool {
+    TOKEN[byte as usize]
+}
+
+const TOKEN: [bool; 256] = {
+    let mut table = [false; 256];
+    let mut byte = 0;
+    while byte < 256 {
+        let b = byte as u8;
+        table[byte] = b.is_ascii_alphanumeric()
+            || matches!(b, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~');
+        byte += 1;
+    }
+    table
+};
 
 #[inline]
 pub(super) fn trim_start(mut bytes: &[u8]) -> &[u8] {
@@ -297,9 +338,9 @@ mod tests {
     use super::*;
 
     fn addr(value: &str) -> (String, String, String, bool) {
-        let (address, _, sound) = address(value.as_bytes());
+        let (address, params, sound) = address(value.as_bytes());
         let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
-        (text(address.display), text(address.uri), text(address.tag), sound)
+        (text(address.display), text(address.uri), text(tag(params)), sound)
     }
 
     fn same(value: &str, display: &str, uri: &str, tag: &str, sound: bool) {

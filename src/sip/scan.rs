@@ -8,47 +8,72 @@
 //! Nothing is copied. A header line whose line end was not captured is not used at all: a Call-ID cut by the
 //! snap length must never become a key.
 
-use memchr::{memchr, memchr2};
+use memchr::memchr2;
 
-use super::header::{self, List, Params, decimal, is_lws, number, split_where, trim, trim_start};
+use super::find;
+use super::header::{self, List, Params, decimal, is_lws, is_token, number, split_where, trim, trim_start};
 use super::{Address, Defect, Defects, Message, Method, StartLine};
 
 /// Reads one message. `None` only when there is no SIP start line within the first bytes.
 #[must_use]
 pub fn scan(bytes: &[u8]) -> Option<Message<'_>> {
-    let (start, rest, eol, defects) = find_start(bytes)?;
-    let mut message = empty(start, rest, defects);
-    let mut scanner = Scanner { message: &mut message, seen: 0, contact_without_expires: false };
-    let mut lines = Lines { rest, eol };
-    let end = loop {
-        match lines.next() {
-            Ok(line) => {
-                if !scanner.line(line) {
-                    break End::Blank;
-                }
-            }
-            Err(end) => break end,
-        }
-    };
-    scanner.message.headers = &rest[..rest.len() - lines.rest.len()];
-    if end == End::Blank {
-        scanner.message.body = lines.rest;
-    } else {
-        scanner.message.defects.insert(Defect::Truncated);
-    }
-    scanner.finish();
-    Some(message)
+    find_start(bytes).map(Start::message)
 }
 
-/// Whether `bytes` begin with a SIP start line, line ends and spaces before it aside. Cheap enough for every
+/// The start line of what begins with one, line ends and spaces before it aside. Cheap enough for every
 /// datagram on every port, and strict enough for that: the whole first line must have the form of a request
 /// or status line of SIP.
 #[inline]
 #[must_use]
+pub fn start(bytes: &[u8]) -> Option<Start<'_>> {
+    start_line(trim_start(bytes))
+}
+
+/// Whether `bytes` begin with a SIP start line.
+#[inline]
+#[must_use]
 pub fn looks_like(bytes: &[u8]) -> bool {
-    let rest = trim_start(bytes);
-    // The letters, digits and marks of a token (RFC 3261 25.1), by far not the first byte of RTP.
-    rest.first().is_some_and(|&b| is_token(b)) && start_line(rest).is_some()
+    start(bytes).is_some()
+}
+
+/// A message of which only the start line has been read.
+#[derive(Clone, Copy, Debug)]
+pub struct Start<'a> {
+    line: StartLine<'a>,
+    /// What follows the start line.
+    rest: &'a [u8],
+    /// The byte that ends its lines.
+    eol: u8,
+    defects: Defects,
+}
+
+impl<'a> Start<'a> {
+    /// Reads the rest of the message.
+    #[must_use]
+    pub fn message(self) -> Message<'a> {
+        let Self { line, rest, eol, defects } = self;
+        let mut message = empty(line, rest, defects);
+        let mut scanner = Scanner { message: &mut message, seen: 0, contact_without_expires: false };
+        let mut lines = Lines { rest, eol };
+        let end = loop {
+            match lines.next() {
+                Ok(line) => {
+                    if !scanner.line(line) {
+                        break End::Blank;
+                    }
+                }
+                Err(end) => break end,
+            }
+        };
+        scanner.message.headers = &rest[..rest.len() - lines.rest.len()];
+        if end == End::Blank {
+            scanner.message.body = lines.rest;
+        } else {
+            scanner.message.defects.insert(Defect::Truncated);
+        }
+        scanner.finish();
+        message
+    }
 }
 
 /// Logical lines: folds stay in the line they continue (RFC 3261 7.3.1).
@@ -84,7 +109,7 @@ impl<'a> Lines<'a> {
         }
         let mut len = 0;
         loop {
-            len += memchr(self.eol, &rest[len..]).ok_or(End::Cut)? + 1;
+            len += find::first(self.eol, &rest[len..]).ok_or(End::Cut)? + 1;
             if !matches!(rest.get(len), Some(b' ' | b'\t')) {
                 break;
             }
@@ -98,31 +123,41 @@ impl<'a> Lines<'a> {
 /// Name and value of a header line, both trimmed; `None` without colon or name.
 #[inline]
 pub(super) fn split_header(line: &[u8]) -> Option<(&[u8], &[u8])> {
-    let colon = memchr(b':', line)?;
+    let colon = find::first(b':', line)?;
     let name = trim(&line[..colon]);
     (!name.is_empty()).then(|| (name, trim(&line[colon + 1..])))
 }
 
 /// Position of the colon of a header line, and which header it is, if one of those wanted here. Nearly every name is
-/// shorter than 16 bytes: they are looked at in one step, without a loop to mispredict.
+/// shorter than 16 bytes: they are looked at eight at a time, without a loop to mispredict.
 #[inline]
 fn split_name(line: &[u8]) -> Option<(usize, Option<Field>)> {
-    if let Some(start) = line.first_chunk::<16>() {
-        let bytes = u128::from_le_bytes(*start);
-        let differ = bytes ^ (ONES * 0x3a);
-        // The lowest bit set is the high bit of the first byte that is zero in `differ`.
-        let zero = differ.wrapping_sub(ONES) & !differ & (ONES * 0x80);
-        if zero != 0 {
-            let colon = zero.trailing_zeros() as usize / 8;
-            let before = ((zero & zero.wrapping_neg()) >> 7) - 1;
-            if colon > 0 && !is_lws(start[colon - 1]) {
-                return Some((colon, Field::of((bytes | (ONES * 0x20)) & before)));
-            }
+    if let Some((low, rest)) = line.split_first_chunk::<8>()
+        && let Some(high) = rest.first_chunk::<8>()
+    {
+        let (low, high) = (u64::from_le_bytes(*low), u64::from_le_bytes(*high));
+        let (colon, low, high) = match (before_colon(low), before_colon(high)) {
+            (Some((colon, low)), _) => (colon, low, 0),
+            (None, Some((colon, high))) => (8 + colon, low | FOLD, high),
+            (None, None) => (0, 0, 0),
+        };
+        if colon > 0 && !is_lws(line[colon - 1]) {
+            return Some((colon, Field::of(low, high)));
         }
     }
-    let colon = memchr(b':', line)?;
+    let colon = find::first(b':', line)?;
     let name = trim(&line[..colon]);
     (!name.is_empty()).then(|| (colon, Field::named(name)))
+}
+
+/// Place of the first colon in eight bytes of text, and those before it, folded.
+#[inline]
+fn before_colon(bytes: u64) -> Option<(usize, u64)> {
+    let differ = bytes ^ (ONES * 0x3a);
+    // The lowest bit set is the high bit of the first byte that is zero in `differ`.
+    let zero = differ.wrapping_sub(ONES) & !differ & (ONES * 0x80);
+    let before = ((zero & zero.wrapping_neg()) >> 7).wrapping_sub(1);
+    (zero != 0).then_some((zero.trailing_zeros() as usize / 8, (bytes | FOLD) & before))
 }
 
 /// The headers that fill a field of [`Message`].
@@ -153,9 +188,14 @@ enum Field {
 }
 
 impl Field {
-    /// By the folded name.
+    /// By the folded name: its first eight bytes, and those behind them.
     #[inline]
-    fn of(name: u128) -> Option<Self> {
+    fn of(low: u64, high: u64) -> Option<Self> {
+        if high == 0 { Self::short(low) } else { Self::long(u128::from(low) | u128::from(high) << 64) }
+    }
+
+    #[inline]
+    fn short(name: u64) -> Option<Self> {
         Some(match name {
             name::V | name::VIA => Self::Via,
             name::F | name::FROM => Self::From,
@@ -163,21 +203,33 @@ impl Field {
             name::I | name::CALL_ID => Self::CallId,
             name::CSEQ => Self::CSeq,
             name::M | name::CONTACT => Self::Contact,
-            name::C | name::CONTENT_TYPE => Self::ContentType,
-            name::L | name::CONTENT_LENGTH => Self::ContentLength,
+            name::C => Self::ContentType,
+            name::L => Self::ContentLength,
             name::EXPIRES => Self::Expires,
-            name::X | name::SESSION_EXPIRES => Self::SessionExpires,
+            name::X => Self::SessionExpires,
             name::RSEQ => Self::RSeq,
+            name::R | name::REFER_TO => Self::ReferTo,
+            name::B => Self::ReferredBy,
+            name::REPLACES => Self::Replaces,
+            name::O | name::EVENT => Self::Event,
+            name::SERVER => Self::UserAgent,
+            _ => return None,
+        })
+    }
+
+    #[inline]
+    fn long(name: u128) -> Option<Self> {
+        Some(match name {
+            name::CONTENT_TYPE => Self::ContentType,
+            name::CONTENT_LENGTH => Self::ContentLength,
+            name::SESSION_EXPIRES => Self::SessionExpires,
             name::WWW_AUTHENTICATE => Self::Challenge,
             name::AUTHORIZATION => Self::Credentials,
-            name::R | name::REFER_TO => Self::ReferTo,
-            name::B | name::REFERRED_BY => Self::ReferredBy,
-            name::REPLACES => Self::Replaces,
+            name::REFERRED_BY => Self::ReferredBy,
             name::SESSION_ID => Self::SessionId,
-            name::O | name::EVENT => Self::Event,
             name::TRACEPARENT | name::X_TRACEPARENT => Self::Traceparent,
             name::TRACESTATE => Self::Tracestate,
-            name::USER_AGENT | name::SERVER => Self::UserAgent,
+            name::USER_AGENT => Self::UserAgent,
             _ => return None,
         })
     }
@@ -190,7 +242,8 @@ impl Field {
             (b"p-charging-vector", Field::ChargingVector),
         ];
         if name.len() <= 16 {
-            return Self::of(folded(name));
+            let name = folded(name);
+            return Self::of(name as u64, (name >> 64) as u64);
         }
         LONG.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|&(_, field)| field)
     }
@@ -217,44 +270,52 @@ const fn folded(name: &[u8]) -> u128 {
 mod name {
     use super::folded;
 
-    pub(super) const V: u128 = folded(b"v");
-    pub(super) const VIA: u128 = folded(b"via");
-    pub(super) const F: u128 = folded(b"f");
-    pub(super) const FROM: u128 = folded(b"from");
-    pub(super) const T: u128 = folded(b"t");
-    pub(super) const TO: u128 = folded(b"to");
-    pub(super) const I: u128 = folded(b"i");
-    pub(super) const CALL_ID: u128 = folded(b"call-id");
-    pub(super) const CSEQ: u128 = folded(b"cseq");
-    pub(super) const M: u128 = folded(b"m");
-    pub(super) const CONTACT: u128 = folded(b"contact");
-    pub(super) const C: u128 = folded(b"c");
+    const fn short(name: &[u8]) -> u64 {
+        folded(name) as u64
+    }
+
+    pub(super) const V: u64 = short(b"v");
+    pub(super) const VIA: u64 = short(b"via");
+    pub(super) const F: u64 = short(b"f");
+    pub(super) const FROM: u64 = short(b"from");
+    pub(super) const T: u64 = short(b"t");
+    pub(super) const TO: u64 = short(b"to");
+    pub(super) const I: u64 = short(b"i");
+    pub(super) const CALL_ID: u64 = short(b"call-id");
+    pub(super) const CSEQ: u64 = short(b"cseq");
+    pub(super) const M: u64 = short(b"m");
+    pub(super) const CONTACT: u64 = short(b"contact");
+    pub(super) const C: u64 = short(b"c");
+    pub(super) const L: u64 = short(b"l");
+    pub(super) const EXPIRES: u64 = short(b"expires");
+    pub(super) const X: u64 = short(b"x");
+    pub(super) const RSEQ: u64 = short(b"rseq");
+    pub(super) const R: u64 = short(b"r");
+    pub(super) const REFER_TO: u64 = short(b"refer-to");
+    pub(super) const B: u64 = short(b"b");
+    pub(super) const REPLACES: u64 = short(b"replaces");
+    pub(super) const O: u64 = short(b"o");
+    pub(super) const EVENT: u64 = short(b"event");
+    pub(super) const SERVER: u64 = short(b"server");
+
     pub(super) const CONTENT_TYPE: u128 = folded(b"content-type");
-    pub(super) const L: u128 = folded(b"l");
     pub(super) const CONTENT_LENGTH: u128 = folded(b"content-length");
-    pub(super) const EXPIRES: u128 = folded(b"expires");
-    pub(super) const X: u128 = folded(b"x");
     pub(super) const SESSION_EXPIRES: u128 = folded(b"session-expires");
-    pub(super) const RSEQ: u128 = folded(b"rseq");
     pub(super) const WWW_AUTHENTICATE: u128 = folded(b"www-authenticate");
     pub(super) const AUTHORIZATION: u128 = folded(b"authorization");
-    pub(super) const R: u128 = folded(b"r");
-    pub(super) const REFER_TO: u128 = folded(b"refer-to");
-    pub(super) const B: u128 = folded(b"b");
     pub(super) const REFERRED_BY: u128 = folded(b"referred-by");
-    pub(super) const REPLACES: u128 = folded(b"replaces");
     pub(super) const SESSION_ID: u128 = folded(b"session-id");
-    pub(super) const O: u128 = folded(b"o");
-    pub(super) const EVENT: u128 = folded(b"event");
     pub(super) const TRACEPARENT: u128 = folded(b"traceparent");
     pub(super) const X_TRACEPARENT: u128 = folded(b"x-traceparent");
     pub(super) const TRACESTATE: u128 = folded(b"tracestate");
     pub(super) const USER_AGENT: u128 = folded(b"user-agent");
-    pub(super) const SERVER: u128 = folded(b"server");
 }
 
 /// 0x01 in every byte.
-const ONES: u128 = u128::MAX / 0xff;
+const ONES: u64 = u64::MAX / 0xff;
+
+/// Makes letters lower case.
+const FOLD: u64 = ONES * 0x20;
 
 struct Scanner<'m, 'a> {
     message: &'m mut Message<'a>,
@@ -281,7 +342,10 @@ impl<'a> Scanner<'_, 'a> {
             return true;
         }
         self.seen |= bit;
-        self.field(field, trim(&line[colon + 1..]));
+        let value = &line[colon + 1..];
+        // How nearly all lines begin and end.
+        let value = if let [b' ', value @ .., b'\r', b'\n'] = value { value } else { value };
+        self.field(field, trim(value));
         true
     }
 
@@ -296,8 +360,8 @@ impl<'a> Scanner<'_, 'a> {
                     message.defects.insert(Defect::Cseq);
                 }
             }
-            Field::From => message.from = address(value, &mut message.defects).0,
-            Field::To => message.to = address(value, &mut message.defects).0,
+            Field::From => message.from = party(value, &mut message.defects),
+            Field::To => message.to = party(value, &mut message.defects),
             Field::Via => self.via(value),
             Field::Contact => self.contact(value),
             Field::Expires => message.expires = checked_number(value, &mut message.defects),
@@ -379,14 +443,15 @@ impl<'a> Scanner<'_, 'a> {
     fn finish(self) {
         let message = self.message;
         let defects = &mut message.defects;
-        for (missing, defect) in [
-            (message.call_id.is_empty(), Defect::MissingCallId),
-            (self.seen & 1 << Field::CSeq as u32 == 0, Defect::MissingCseq),
-            (self.seen & 1 << Field::From as u32 == 0, Defect::MissingFrom),
-            (self.seen & 1 << Field::To as u32 == 0, Defect::MissingTo),
-            (message.via_count == 0, Defect::MissingVia),
+        let seen = |field| self.seen & 1 << field as u32 != 0;
+        for (there, defect) in [
+            (!message.call_id.is_empty(), Defect::MissingCallId),
+            (seen(Field::CSeq), Defect::MissingCseq),
+            (seen(Field::From), Defect::MissingFrom),
+            (seen(Field::To), Defect::MissingTo),
+            (message.via_count > 0, Defect::MissingVia),
         ] {
-            if missing {
+            if !there {
                 defects.insert(defect);
             }
         }
@@ -420,6 +485,13 @@ fn address<'a>(value: &'a [u8], defects: &mut Defects) -> (Address<'a>, &'a [u8]
         defects.insert(Defect::Address);
     }
     (address, params)
+}
+
+/// From or To, with its tag.
+#[inline]
+fn party<'a>(value: &'a [u8], defects: &mut Defects) -> Address<'a> {
+    let (address, params) = address(value, defects);
+    Address { tag: header::tag(params), ..address }
 }
 
 fn checked_number(value: &[u8], defects: &mut Defects) -> Option<u32> {
@@ -465,26 +537,24 @@ fn empty<'a>(start: StartLine<'a>, headers: &'a [u8], defects: Defects) -> Messa
     }
 }
 
-type Start<'a> = (StartLine<'a>, &'a [u8], u8, Defects);
-
 /// The start line, what follows it, the byte that ends its line. Behind junk it is looked for only where a
 /// line begins or text follows binary bytes, never inside printable text.
 fn find_start(bytes: &[u8]) -> Option<Start<'_>> {
     start_line(trim_start(bytes)).or_else(|| {
         let window = &bytes[..bytes.len().min(JUNK_MAX)];
         let begins = |&at: &usize| !matches!(window[at], b' '..=b'~');
-        let (start, rest, eol, mut defects) = (0..window.len())
+        let mut start = (0..window.len())
             .filter(begins)
             .filter_map(|at| start_line(&bytes[at + 1..]))
             .find(has_scheme)?;
-        defects.insert(Defect::LeadingJunk);
-        Some((start, rest, eol, defects))
+        start.defects.insert(Defect::LeadingJunk);
+        Some(start)
     })
 }
 
 /// Whether it is a response, or a request to a URI with a scheme: a header line may end in `SIP/2.0` too.
-fn has_scheme((start, ..): &Start<'_>) -> bool {
-    let StartLine::Request { uri, .. } = start else { return true };
+fn has_scheme(start: &Start<'_>) -> bool {
+    let StartLine::Request { uri, .. } = start.line else { return true };
     let (scheme, rest) = split_where(uri, |b| !is_token(b));
     !scheme.is_empty() && rest.first() == Some(&b':')
 }
@@ -510,12 +580,12 @@ fn start_line(bytes: &[u8]) -> Option<Start<'_>> {
         None if bytes.len() <= START_LINE_MAX => (bytes, &bytes[bytes.len()..], b'\n'),
         None => return None,
     };
-    let start = if after.first() == Some(&b'/') {
+    let line = if after.first() == Some(&b'/') {
         status_line(line, line.len() == bytes.len(), &mut defects)?
     } else {
         request_line(token, line, &mut defects)?
     };
-    Some((start, rest, eol, defects))
+    Some(Start { line, rest, eol, defects })
 }
 
 /// `SIP/2.0 180 Ringing`
@@ -539,6 +609,12 @@ fn status_line<'a>(line: &'a [u8], cut: bool, defects: &mut Defects) -> Option<S
 
 /// `INVITE sip:bob@example.com SIP/2.0`
 fn request_line<'a>(method: &'a [u8], line: &'a [u8], defects: &mut Defects) -> Option<StartLine<'a>> {
+    if let Some([b' ', uri @ ..]) = line.strip_suffix(b" SIP/2.0").and_then(|line| line.get(method.len()..))
+        && uri.first().is_some_and(|&b| b != b'<')
+        && !uri.iter().any(|&b| is_lws(b))
+    {
+        return Some(StartLine::Request { method: Method::of(method), uri });
+    }
     let trimmed = trim(line);
     let last = trimmed.iter().rposition(|&b| is_lws(b))?;
     if !version(&trimmed[last + 1..], defects)?.is_empty() {
@@ -570,24 +646,6 @@ fn version<'a>(bytes: &'a [u8], defects: &mut Defects) -> Option<&'a [u8]> {
     }
     Some(rest)
 }
-
-/// RFC 3261 25.1 token.
-#[inline]
-fn is_token(byte: u8) -> bool {
-    TOKEN[byte as usize]
-}
-
-const TOKEN: [bool; 256] = {
-    let mut table = [false; 256];
-    let mut byte = 0;
-    while byte < 256 {
-        let b = byte as u8;
-        table[byte] = b.is_ascii_alphanumeric()
-            || matches!(b, b'-' | b'.' | b'!' | b'%' | b'*' | b'_' | b'+' | b'`' | b'\'' | b'~');
-        byte += 1;
-    }
-    table
-};
 
 /// Junk before the start line that is looked through, in bytes.
 const JUNK_MAX: usize = 128;
@@ -807,12 +865,12 @@ mod tests {
             "\r\n\r\n",
             "\0\0\0\0",
         ] {
-            assert!(!looks_like(text.as_bytes()), "{text:?}");
+            assert!(start(text.as_bytes()).is_none(), "{text:?}");
             assert!(scan(text.as_bytes()).is_none(), "{text:?}");
         }
-        assert!(looks_like(INVITE.as_bytes()));
-        assert!(looks_like(b"\r\n\r\nSIP/2.0 200 OK\r\n"));
-        assert!(looks_like(b"OPTIONS sip:a SIP/2.0"));
-        assert!(!looks_like(&[0x80, 0, 0, 1, 0, 0, 0, 0, 1, 2, 3, 4]));
+        assert!(start(INVITE.as_bytes()).is_some());
+        assert!(start(b"\r\n\r\nSIP/2.0 200 OK\r\n").is_some());
+        assert!(start(b"OPTIONS sip:a SIP/2.0").is_some());
+        assert!(start(&[0x80, 0, 0, 1, 0, 0, 0, 0, 1, 2, 3, 4]).is_none());
     }
 }

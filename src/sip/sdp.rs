@@ -97,12 +97,12 @@ pub fn parse(body: &[u8], session: &mut Session) {
         match kind {
             b'm' => {
                 reader.section = lines.clone();
-                reader.media(value);
+                reader.media(value.trim_ascii());
             }
             // The third word is the address, or a host name.
             b'c' => {
                 if let Some(media) = reader.current() {
-                    media.address = words(value).nth(2).and_then(address);
+                    media.address = words(value.trim_ascii()).nth(2).and_then(address);
                 }
             }
             b'a' => reader.attribute(value),
@@ -314,7 +314,7 @@ impl Kind {
     }
 }
 
-/// `x=value` lines: type letter and trimmed value. What has another form is skipped.
+/// `x=value` lines: type letter and value. What has another form is skipped.
 #[derive(Clone)]
 struct Lines<'a>(&'a [u8]);
 
@@ -326,10 +326,16 @@ impl<'a> Iterator for Lines<'a> {
             let end = memchr2(b'\r', b'\n', self.0).unwrap_or(self.0.len());
             let (line, rest) = self.0.split_at(end);
             self.0 = rest.strip_prefix(b"\r\n").or(rest.get(1..)).unwrap_or_default();
-            if let Some((kind, rest)) = line.trim_ascii_start().split_first()
-                && let [b'=', value @ ..] = rest.trim_ascii_start()
-            {
-                return Some((*kind, value.trim_ascii()));
+            match line {
+                // How all but the strangest lines begin.
+                [kind @ b'a'..=b'z', b'=', value @ ..] => return Some((*kind, value)),
+                _ => {
+                    if let Some((kind, rest)) = line.trim_ascii_start().split_first()
+                        && let [b'=', value @ ..] = rest.trim_ascii_start()
+                    {
+                        return Some((*kind, value));
+                    }
+                }
             }
         }
         None
@@ -339,7 +345,7 @@ impl<'a> Iterator for Lines<'a> {
 /// Name and value of `name:value`.
 fn attribute(value: &[u8]) -> (&[u8], &[u8]) {
     let (name, rest) = split_where(value, |b| b == b':');
-    (name.trim_ascii_end(), rest.get(1..).unwrap_or_default().trim_ascii())
+    (name.trim_ascii(), rest.get(1..).unwrap_or_default().trim_ascii())
 }
 
 fn words(value: &[u8]) -> impl Iterator<Item = &[u8]> {

@@ -1,6 +1,7 @@
 //! One call on several hops, and in several legs.
 
 use super::build::{Sip, World, answered_call, invite, micros, request, response};
+use crate::call::classify::Rule;
 use crate::call::{Settings, Side};
 use crate::event::{CallResult, EndReason};
 use crate::limits::Limits;
@@ -158,10 +159,17 @@ fn what_correlates_the_legs_of_a_b2bua_makes_one_record() {
         (&|sip| sip.icid = "icid-4711".into(), Settings::default()),
         (
             &header,
-            Settings { correlation_headers: vec!["X-Other".into(), "X-CID".into()], heuristics: false },
+            Settings {
+                correlation_headers: vec!["X-Other".into(), "X-CID".into()],
+                heuristics: false,
+                ..Settings::default()
+            },
         ),
-        (&names_the_first, Settings { correlation_headers: vec!["X-CID".into()], heuristics: false }),
-        (&|_| {}, Settings { correlation_headers: Vec::new(), heuristics: true }),
+        (
+            &names_the_first,
+            Settings { correlation_headers: vec!["X-CID".into()], heuristics: false, ..Settings::default() },
+        ),
+        (&|_| {}, Settings { correlation_headers: Vec::new(), heuristics: true, ..Settings::default() }),
     ];
     for (mark, settings) in marks {
         let mut world = World::with(&Limits::default(), settings);
@@ -237,4 +245,23 @@ fn a_call_has_only_so_many_legs() {
     assert_eq!((counters.joined, counters.legs_refused), (14, 25));
     let world = world.finish();
     assert_eq!(world.records[0].call_ids.len(), 15);
+}
+
+#[test]
+fn tenant_and_route_are_those_of_the_outer_hop_though_it_is_captured_second() {
+    let rule = |name: &str, source: &str| Rule {
+        name: name.into(),
+        source: vec![source.parse().unwrap()],
+        ..Rule::default()
+    };
+    let settings = Settings {
+        tenants: vec![rule("inner", "192.0.2.80"), rule("outer", "192.0.2.85")],
+        routes: vec![Rule { name: "abroad".into(), to_number: vec!["00".into()], ..Rule::default() }],
+        ..Settings::default()
+    };
+    let mut world = World::with(&Limits::default(), settings);
+    world.feed_all(&call_with_inner_hop_first());
+    let world = world.finish();
+    let [call] = world.records.as_slice() else { panic!("{:#?}", world.records) };
+    assert_eq!((call.tenant.as_deref(), call.route.as_deref()), (Some("outer"), None));
 }

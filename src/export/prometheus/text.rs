@@ -11,6 +11,43 @@
 
 use std::io::{self, Write};
 
+/// The same text with the series of each family in the order of their labels: prometheus-client writes them as
+/// its hash maps have them.
+pub fn in_order(openmetrics: &str) -> String {
+    let mut ordered = String::with_capacity(openmetrics.len());
+    let mut series: Vec<&str> = Vec::new();
+    for line in openmetrics.lines() {
+        if line.starts_with('#') {
+            flush(&mut series, &mut ordered);
+            ordered.push_str(line);
+            ordered.push('\n');
+        } else {
+            series.push(line);
+        }
+    }
+    flush(&mut series, &mut ordered);
+    ordered
+}
+
+/// The lines of one series stay as they are: sum, count and buckets, whose bounds rise.
+fn flush(series: &mut Vec<&str>, ordered: &mut String) {
+    series.sort_by_key(|line| labels(line));
+    for line in series.drain(..) {
+        ordered.push_str(line);
+        ordered.push('\n');
+    }
+}
+
+/// The labels of a sample, without the bound of a bucket, which stands first or alone.
+fn labels(line: &str) -> &str {
+    let labels =
+        line.split_once('{').and_then(|(_, rest)| rest.split_once("} ")).map_or("", |(labels, _)| labels);
+    match labels.strip_prefix("le=\"").and_then(|rest| rest.split_once('"')) {
+        Some((_, rest)) => rest.trim_start_matches(','),
+        None => labels,
+    }
+}
+
 /// Writes the classic form of what prometheus-client encoded.
 pub fn write_classic(openmetrics: &str, out: &mut impl Write) -> io::Result<()> {
     let mut help = "";

@@ -1,0 +1,110 @@
+//! Configuration: a TOML file, `SIDETONE_SECTION_KEY` variables over it, flags over both (DESIGN 9).
+//!
+//! ```text
+//! file -> toml -> tree with positions --\
+//! SIDETONE_LIMITS_CALLS=1000 ------------+-> Reader: section by section, key by key -> Config
+//!                                                       \-> every problem, with its place and a hint
+//! ```
+//!
+//! A key that nobody asks for is an error, in the file and among the variables. All problems are found at once.
+//! What is read here was checked here: a [`Config`] can be used as it is.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use crate::observer;
+
+mod file;
+mod quality;
+mod rules;
+mod value;
+
+use file::{Reader, Section};
+
+/// Everything that can be configured.
+#[derive(Clone, Debug, Default)]
+pub struct Config {
+    /// What the measuring core is told.
+    pub observer: observer::Settings,
+}
+
+/// One thing that is wrong with the configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// `FILE:LINE`, or the name of the variable or of the file.
+    pub place: String,
+    /// What is wrong.
+    pub what: String,
+    /// What to do about it; may be empty.
+    pub hint: String,
+}
+
+/// `sidetone.toml:3: limits.cals is no key; did you mean calls?`
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.what)?;
+        if self.hint.is_empty() { Ok(()) } else { write!(f, "; {}", self.hint) }
+    }
+}
+
+/// Reads the file, if there is one, and the variables of the environment over it; or returns all that is wrong.
+pub fn load(file: Option<&Path>, variables: &BTreeMap<String, String>) -> Result<Config, Vec<Problem>> {
+    let Some(path) = file else { return read("", "", variables) };
+    let name = path.display().to_string();
+    match std::fs::read_to_string(path) {
+        Ok(text) => read(&name, &text, variables),
+        Err(error) => {
+            let hint = "name a readable file with --config or SIDETONE_CONFIG".into();
+            Err(vec![Problem { place: name, what: error.to_string(), hint }])
+        }
+    }
+}
+
+/// Reads the text of a file called `name`, and variables over it; or returns all that is wrong.
+pub fn read(name: &str, text: &str, variables: &BTreeMap<String, String>) -> Result<Config, Vec<Problem>> {
+    let mut config = Config::default();
+    let problems = Reader::read(name, text, variables, |reader| config.fill(reader));
+    if problems.is_empty() { Ok(config) } else { Err(problems) }
+}
+
+impl Config {
+    fn fill(&mut self, reader: &mut Reader<'_>) {
+        let observer::Settings { limits, rating, calls } = &mut self.observer;
+        reader.section("limits", |section| {
+            let mut entries = |key, to: &mut usize| section.number(key, to, 1..=MAX_ENTRIES);
+            entries("calls", &mut limits.calls);
+            entries("transactions", &mut limits.transactions);
+            entries("registrations", &mut limits.registrations);
+            entries("streams", &mut limits.streams);
+            entries("endpoints", &mut limits.endpoints);
+            entries("candidates", &mut limits.candidates);
+            entries("fragments", &mut limits.fragments);
+            entries("tcp_flows", &mut limits.tcp_flows);
+            let mut bytes = |key, to: &mut usize| section.number(key, to, MIN_BYTES..=MAX_BYTES);
+            bytes("fragment_bytes", &mut limits.fragment_bytes);
+            bytes("tcp_flow_bytes", &mut limits.tcp_flow_bytes);
+            bytes("tcp_bytes", &mut limits.tcp_bytes);
+        });
+        reader.section("quality", |section| quality::fill(section, rating));
+        reader.section("sip", |section| {
+            if let Some(headers) = section.given("correlation_headers") {
+                calls.correlation_headers = headers;
+            }
+            if let Some(join) = section.given("join_heuristics") {
+                calls.heuristics = join;
+            }
+        });
+        calls.tenants = rules::read(reader, "tenants");
+        calls.routes = rules::read(reader, "routes");
+    }
+}
+
+/// Numbers of entries fit 32 bits with room to spare.
+const MAX_ENTRIES: u64 = 1_000_000_000;
+/// The largest IP datagram and SIP message must fit.
+const MIN_BYTES: u64 = 65_536;
+const MAX_BYTES: u64 = 1 << 40;
+
+#[cfg(test)]
+mod tests;

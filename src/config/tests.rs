@@ -1,0 +1,257 @@
+use std::fmt::Write;
+
+use super::*;
+use crate::event::Band;
+use crate::rtp::payload::{Codec, Format};
+
+fn variables(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+    pairs.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect()
+}
+
+fn problems(text: &str, pairs: &[(&str, &str)]) -> Vec<String> {
+    let problems = read("s.toml", text, &variables(pairs)).err().unwrap_or_default();
+    problems.iter().map(Problem::to_string).collect()
+}
+
+/// Every key there is, with a value that is not its default.
+const ALL: &str = r#"
+[limits]
+calls = 1_000
+transactions = 2000
+registrations = 3000
+streams = 4000
+endpoints = 5000
+candidates = 600
+fragments = 70
+fragment_bytes = 0x100000
+tcp_flows = 80
+tcp_flow_bytes = 65536
+tcp_bytes = 90000
+
+[quality]
+assumed_owd_ms = 40
+endpoint_delay_ms = 12.5
+plc = false
+
+[quality.codecs."opus/fb"]
+ie = 9
+[quality.codecs.OPUS]
+ie = 12.5
+bpl = 20
+
+[sip]
+correlation_headers = ["X-CID", "X-Orig-Call-ID"]
+join_heuristics = true
+
+[[tenants]]
+name = "acme"
+domain = "*.acme.example"
+header = "X-Tenant"
+header_value = ["acme", "acme-*"]
+from_number = "+4930"
+to_number = ["+49", "0"]
+source = ["192.0.2.0/24", "2001:db8::/32"]
+source_port = 5060
+destination = "198.51.100.7"
+destination_port = 5061
+
+[[tenants]]
+name = "rest"
+
+[[routes]]
+name = "pstn"
+destination = "203.0.113.0/24"
+"#;
+
+#[test]
+fn every_key_reaches_what_it_sets() {
+    let observer = read("s.toml", ALL, &BTreeMap::new()).unwrap().observer;
+    let limits = &observer.limits;
+    assert_eq!((limits.calls, limits.transactions, limits.registrations), (1000, 2000, 3000));
+    assert_eq!((limits.streams, limits.endpoints, limits.candidates), (4000, 5000, 600));
+    assert_eq!((limits.fragments, limits.fragment_bytes), (70, 1 << 20));
+    assert_eq!((limits.tcp_flows, limits.tcp_flow_bytes, limits.tcp_bytes), (80, 65_536, 90_000));
+    let rating = &observer.rating;
+    assert_eq!((rating.assumed_delay_ms, rating.endpoint_delay_ms), (Some(40.0), 12.5));
+    assert!(!rating.concealment);
+    let opus = |bit_rate| {
+        let format =
+            Format { payload_type: 96, codec: Codec::Opus, clock_rate: 48_000, bit_rate, fec: false };
+        rating.impairments.impairment(&format, true).unwrap()
+    };
+    assert_eq!(
+        (opus(0).ie, opus(0).bpl, opus(0).band),
+        (9.0, 20.0, Band::Fb),
+        "a mode stands over its codec"
+    );
+    assert_eq!((opus(20_000).ie, opus(20_000).bpl), (12.5, 20.0));
+    let calls = &observer.calls;
+    assert_eq!(calls.correlation_headers, ["X-CID", "X-Orig-Call-ID"]);
+    assert!(calls.heuristics);
+    let names: Vec<_> = calls.tenants.iter().chain(&calls.routes).map(|rule| rule.name.as_str()).collect();
+    assert_eq!(names, ["acme", "rest", "pstn"]);
+    let acme = &calls.tenants[0];
+    assert_eq!((acme.source_port, acme.destination_port), (Some(5060), Some(5061)));
+    assert_eq!((acme.domain.len(), acme.source.len(), acme.destination.len()), (1, 2, 1));
+    assert_eq!((acme.from_number.len(), acme.to_number.len()), (1, 2));
+    assert_eq!(acme.header.as_ref().unwrap().values.len(), 2);
+}
+
+#[test]
+fn without_a_file_the_defaults_stand() {
+    let config = load(None, &BTreeMap::new()).unwrap();
+    assert_eq!(config.observer.limits.calls, crate::limits::Limits::default().calls);
+    assert_eq!(config.observer.rating, crate::quality::Rating::default());
+    assert!(config.observer.calls.tenants.is_empty());
+}
+
+#[test]
+fn variables_stand_over_the_file() {
+    let given = variables(&[
+        ("SIDETONE_LIMITS_CALLS", " 2_000 "),
+        ("SIDETONE_QUALITY_PLC", "FALSE"),
+        ("SIDETONE_QUALITY_ASSUMED_OWD_MS", "12.5"),
+        ("SIDETONE_SIP_CORRELATION_HEADERS", "X-A, X-B"),
+        ("SIDETONE_CONFIG", "s.toml"),
+        ("SIDETONE_HTTP_LISTEN", "for the agent"),
+        ("PATH", "/bin"),
+    ]);
+    let observer = read("s.toml", "[limits]\ncalls = 'wrong'\nstreams = 7", &given).unwrap().observer;
+    assert_eq!((observer.limits.calls, observer.limits.streams), (2000, 7));
+    assert!(!observer.rating.concealment);
+    assert_eq!(observer.rating.assumed_delay_ms, Some(12.5));
+    assert_eq!(observer.calls.correlation_headers, ["X-A", "X-B"]);
+}
+
+#[test]
+fn all_problems_are_listed_with_their_line_and_a_hint() {
+    let text = "\
+[limit]
+calls = 1
+
+[limits]
+cals = 10
+streams = 0
+fragment_bytes = \"16M\"
+
+[quality]
+assumed_owd_ms = -1
+[quality.codecs.\"G.711\"]
+ie = 1
+[quality.codecs.PCMU]
+
+[sip]
+correlation_headers = [1]
+
+[[tenants]]
+domain = \"a*b\"
+[[tenants]]
+name = \"all\"
+[[tenants]]
+name = \"never\"
+source = [\"10.1.2.3/8\"]
+header_value = \"x\"
+port = 5060
+";
+    let given =
+        [("SIDETONE_LIMITS_CALL", "9"), ("SIDETONE_LIMIT_CALLS", "9"), ("SIDETONE_LIMITS_STREAMS", "many")];
+    let expected = [
+        "SIDETONE_LIMITS_STREAMS: \"many\" is not understood; it must be a whole number, not negative",
+        "SIDETONE_LIMITS_CALL: this variable stands for no key; did you mean SIDETONE_LIMITS_CALLS?",
+        "SIDETONE_LIMIT_CALLS: this variable stands for no key; did you mean SIDETONE_LIMITS_CALLS?",
+        "s.toml:1: limit is no section; did you mean limits?",
+        "s.toml:5: limits.cals is no key; did you mean calls?",
+        "s.toml:7: limits.fragment_bytes is wrong; it must be a whole number, not negative",
+        "s.toml:10: quality.assumed_owd_ms is wrong; it must be between 0 and 10000",
+        "s.toml:11: quality.codecs.\"G.711\" is refused; no codec or codec mode is named \"G.711\"",
+        "s.toml:13: quality.codecs.\"PCMU\" sets nothing; give it ie, bpl, or both",
+        "s.toml:16: sip.correlation_headers is wrong; it must be a list of texts in quotes",
+        "s.toml:18: tenants entry has no name; give it name = \"...\", which is what its calls are called",
+        "s.toml:19: tenants.domain is wrong; \"a*b\": it may have one *, at its beginning or its end",
+        "s.toml:22: tenants entry is never reached; one before it has no condition and fits every call",
+        "s.toml:24: tenants.source is wrong; \"10.1.2.3/8\": it has bits beyond its prefix; is 10.0.0.0/8 meant?",
+        "s.toml:25: tenants.header_value is wrong; name the header too: header = \"X-Tenant\"",
+        "s.toml:26: tenants.port is no key; these are: name, domain, header, header_value, source_port, \
+         destination_port, from_number, to_number, source, destination",
+    ];
+    let found = problems(text, &given);
+    for (found, expected) in found.iter().zip(expected) {
+        assert_eq!(found, expected);
+    }
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+}
+
+#[test]
+fn broken_toml_is_told_with_its_lines() {
+    let found = problems("[limits]\ncalls = = 3\nstreams = 0\n[sip\n", &[]);
+    assert!(found[0].starts_with("s.toml:2: "), "{found:#?}");
+    assert!(found.iter().any(|problem| problem.starts_with("s.toml:3: limits.streams")), "{found:#?}");
+    assert!(found.iter().any(|problem| problem.starts_with("s.toml:4: ")), "{found:#?}");
+    for text in [
+        "limits = 3",
+        "tenants = 3",
+        "[tenants]",
+        "tenants = [3]",
+        "[quality]\ncodecs = 1",
+        "quality.codecs.x = 1",
+    ] {
+        assert_eq!(problems(text, &[]).len(), 1, "{text}: {:?}", problems(text, &[]));
+    }
+}
+
+#[test]
+fn a_file_that_cannot_be_read_is_named() {
+    let found = load(Some(Path::new("no/such.toml")), &BTreeMap::new()).unwrap_err();
+    assert_eq!((found.len(), found[0].place.as_str()), (1, "no/such.toml"));
+}
+
+#[test]
+fn more_rules_than_can_be_labels_are_refused() {
+    let text = (0..=1000).fold(String::new(), |mut text, at| {
+        writeln!(text, "[[routes]]\nname = \"{at}\"\nsource_port = 1").unwrap();
+        text
+    });
+    assert_eq!(problems(&text, &[]), ["s.toml:3001: routes has too many entries; there may be 1000"]);
+}
+
+#[test]
+fn every_key_is_documented_and_no_other() {
+    let page = include_str!("../../docs/configuration.md");
+    let mut keys = Vec::new();
+    Reader::read("s.toml", ALL, &BTreeMap::new(), |reader| {
+        Config::default().fill(reader);
+        keys = reader.keys.iter().cloned().collect();
+    });
+    assert_eq!(keys.iter().filter(|key| key.starts_with("limits.")).count(), 11);
+    for key in &keys {
+        let (section, name) = key.rsplit_once('.').unwrap();
+        let heading = match section {
+            "tenants" | "routes" => "### `[[tenants]]`, `[[routes]]`".to_owned(),
+            _ if section.contains('"') => "### `[quality.codecs.\"NAME\"]`".to_owned(),
+            _ => format!("### `[{section}]`"),
+        };
+        let (_, after) = page.split_once(&heading).unwrap_or_else(|| panic!("{heading} is missing"));
+        let part = after.split("\n### ").next().unwrap();
+        let row = format!("| `{name}` |");
+        assert!(part.lines().any(|line| line.starts_with(&row)), "{key} is not documented");
+    }
+    let documented = page.lines().filter(|line| line.starts_with("| `")).count();
+    let distinct: std::collections::BTreeSet<_> = keys
+        .iter()
+        .map(|key| key.replace("routes.", "tenants.").replace("\"OPUS\"", "\"opus/fb\""))
+        .collect();
+    assert_eq!(documented, distinct.len(), "the page has rows for keys that do not exist");
+}
+
+#[test]
+fn the_documented_limits_are_the_defaults() {
+    let page = include_str!("../../docs/configuration.md");
+    let part = page.split("### `[limits]`").nth(1).unwrap().split("\n### ").next().unwrap();
+    let rows = part.lines().filter_map(|line| line.strip_prefix("| `"));
+    let text = rows.fold("[limits]\n".to_owned(), |text, row| {
+        let mut cells = row.split('|').map(|cell| cell.trim_matches([' ', '`']));
+        format!("{text}{} = {}\n", cells.next().unwrap(), cells.next().unwrap())
+    });
+    let documented = read("page", &text, &BTreeMap::new()).unwrap().observer.limits;
+    assert_eq!(format!("{documented:?}"), format!("{:?}", crate::limits::Limits::default()));
+}

@@ -1,0 +1,145 @@
+//! Why a number is absent (DESIGN 2.1): a closed list of reasons, and which one each field has.
+//!
+//! ```text
+//! Call::explain, Stream::explain: every number of the fact that is None gets a reason,
+//! unless the one who knows better has given it before
+//! ```
+
+use super::{Call, CallResult, CallState, EndReason, Stream};
+use crate::rtp::payload::{Class, Codec};
+
+/// Fewer packets or less time than the figure needs.
+pub const TOO_SHORT: &str = "too short";
+/// Neither SDP nor RFC 3551 tells the clock rate, and it could not be inferred.
+pub const CLOCK_UNKNOWN: &str = "clock unknown";
+/// Found without SDP, and its time stamps do not run at a clock rate (MEAS 6.7): it may be no RTP.
+pub const RATE_IMPLAUSIBLE: &str = "rate implausible";
+/// The payload is encrypted.
+pub const ENCRYPTED: &str = "encrypted";
+/// The payload is of a codec that is not decoded here.
+pub const NOT_DECODED: &str = "payload not decoded";
+/// No constants for the E-model.
+pub const NOT_RATED: &str = "codec not rated";
+/// Events, comfort noise or video only.
+pub const NO_AUDIO: &str = "no audio";
+/// No stream was seen.
+pub const NO_MEDIA: &str = "no media seen";
+/// Only one direction was seen, or only one of two needed halves.
+pub const ONE_DIRECTION: &str = "one direction only";
+/// One direction is missing, where this tap never sees it (MEAS 6.1).
+pub const BLIND: &str = "one direction never seen at this tap";
+/// A direction pauses by silence suppression: nothing heard means nothing.
+pub const PAUSES: &str = "silence suppression";
+/// A side held the call.
+pub const ON_HOLD: &str = "on hold";
+/// No round trip was measured, and none is assumed.
+pub const NO_DELAY: &str = "no delay measured";
+/// No RTCP spoke of the stream.
+pub const NO_RTCP: &str = "no RTCP";
+/// RTCP spoke of the stream, but nobody answered a sender report.
+pub const NO_ANSWER: &str = "no sender report answered";
+/// No response to the INVITE came.
+pub const NO_RESPONSE: &str = "no response";
+/// No final response to the INVITE came.
+pub const NO_FINAL: &str = "no final response";
+/// The INVITE had no 2xx.
+pub const NOT_ANSWERED: &str = "not answered";
+/// A 2xx came without one of 180 to 183 before it.
+pub const NOT_RUNG: &str = "answered without 180 to 183";
+/// It failed without one of 180 to 183 before it.
+pub const NO_RINGING: &str = "no 180 to 183";
+/// It was up when the capture ended.
+pub const STILL_UP: &str = "not over yet";
+/// It ended otherwise.
+pub const NO_BYE: &str = "no BYE seen";
+/// The capture ended before the answer to the BYE.
+pub const BYE_NOT_ANSWERED: &str = "BYE not answered yet";
+
+impl Stream {
+    /// Gives every absent number its reason.
+    pub(crate) fn explain(&mut self) {
+        let class = self.codec.class();
+        let timing = match (class, self.clock_rate) {
+            (Class::Event | Class::ComfortNoise, _) => NO_AUDIO,
+            (_, None) => CLOCK_UNKNOWN,
+            _ => TOO_SHORT,
+        };
+        let sound = if class == Class::Audio { timing } else { NO_AUDIO };
+        let score = match class {
+            Class::Audio if self.expected < crate::quality::score::EXPECTED_MIN => TOO_SHORT,
+            Class::Audio => NOT_RATED,
+            _ => NO_AUDIO,
+        };
+        let silence = match (self.srtp, class, self.codec) {
+            (true, ..) => ENCRYPTED,
+            (_, Class::Audio, Codec::Pcmu | Codec::Pcma) => TOO_SHORT,
+            (_, Class::Audio, _) => NOT_DECODED,
+            _ => NO_AUDIO,
+        };
+        let cq = self.mos.is_some_and(|mos| mos.cq.is_none());
+        let min_window = self.mos.is_some_and(|mos| mos.min_window.is_none());
+        let round_trip = self.rtcp.filter(|rtcp| rtcp.rtt.is_none()).map(|rtcp| {
+            let half = rtcp.rtt_sender.or(rtcp.rtt_receiver);
+            if half.is_some() { ONE_DIRECTION } else { NO_ANSWER }
+        });
+        // A score that was refused has its reason already, and R has the same.
+        let score = self.why.get("mos").copied().unwrap_or(score);
+        let absent = [
+            ("clock_rate", self.clock_rate.is_none(), CLOCK_UNKNOWN),
+            ("ptime", self.ptime.is_none(), timing),
+            ("jitter", self.jitter.is_none(), timing),
+            ("pdv_p95", self.pdv_p95.is_none(), sound),
+            ("discarded", self.discarded.is_none(), sound),
+            ("burst_gap", self.burst_gap.is_none(), sound),
+            ("silence_ratio", self.silence_ratio.is_none(), sound),
+            ("clock_skew_ppm", self.clock_skew_ppm.is_none(), sound),
+            ("mos", self.mos.is_none(), score),
+            ("r_factor", self.r_factor.is_none(), score),
+            ("mos.cq", cq, NO_DELAY),
+            ("mos.min_window", min_window, TOO_SHORT),
+            ("dead_air", self.dead_air.is_none(), silence),
+            ("rtcp", self.rtcp.is_none(), NO_RTCP),
+            ("rtcp.rtt", round_trip.is_some(), round_trip.unwrap_or(NO_ANSWER)),
+        ];
+        for (field, _, reason) in absent.into_iter().filter(|(_, absent, _)| *absent) {
+            self.why.entry(field).or_insert(reason);
+        }
+    }
+}
+
+impl Call {
+    /// Gives every absent number its reason.
+    pub(crate) fn explain(&mut self) {
+        let answered = self.setup.is_some();
+        let rung = if answered { NOT_RUNG } else { NO_RINGING };
+        let after = |reason| if answered { reason } else { NOT_ANSWERED };
+        let up = self.state != CallState::Ended;
+        let disconnect = match self.end_reason {
+            None if up => STILL_UP,
+            Some(EndReason::Bye) => BYE_NOT_ANSWERED,
+            _ => NO_BYE,
+        };
+        // A call that was given up before its outcome has none; a time-out is one without a status.
+        let last = if self.first_response.is_none() || self.result == Some(CallResult::Timeout) {
+            NO_RESPONSE
+        } else {
+            NO_FINAL
+        };
+        let media = if self.streams.is_empty() { NO_MEDIA } else { NO_AUDIO };
+        let absent = [
+            ("status", self.status.is_none(), last),
+            ("first_response", self.first_response.is_none(), NO_RESPONSE),
+            ("post_dial_delay", self.post_dial_delay.is_none(), rung),
+            ("setup", self.setup.is_none(), NOT_ANSWERED),
+            ("ring", self.ring.is_none(), after(NOT_RUNG)),
+            ("duration", self.duration.is_none(), after(STILL_UP)),
+            ("disconnect", self.disconnect.is_none(), after(disconnect)),
+            ("codec", self.codec.is_none(), media),
+            ("mos", self.mos.is_none(), media),
+            ("dead_air", self.dead_air.is_none(), media),
+        ];
+        for (field, _, reason) in absent.into_iter().filter(|(_, absent, _)| *absent) {
+            self.why.entry(field).or_insert(reason);
+        }
+    }
+}
