@@ -24,7 +24,11 @@ fuzz_target!(|bytes: &[u8]| {
 });
 
 fn observe(frames: &[Frame<'_>], batch: usize) -> String {
-    let calls = call::Settings { correlation_headers: vec!["X-CID".into()], heuristics: true };
+    let calls = call::Settings {
+        correlation_headers: vec!["X-CID".into()],
+        heuristics: true,
+        ..call::Settings::default()
+    };
     let mut observer = Observer::new(Settings { limits: tiny_limits(), calls, ..Settings::default() });
     let mut told = String::new();
     let mut sink = |event: Event| {

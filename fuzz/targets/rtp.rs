@@ -3,7 +3,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use sidetone::event::{self, CodecSource};
-use sidetone::quality::codec::Table;
+use sidetone::quality::Rating;
 use sidetone::rtp::header::Header;
 use sidetone::rtp::payload::{Codec, Format};
 use sidetone::rtp::packet::Packet;
@@ -70,12 +70,14 @@ fn next_packet<'a>(script: &mut Script<'a>, seq: &mut u16, ticks: &mut u32) -> O
 
 fn check(stream: &Stream, closed: &[Closed], pushed: u64) {
     let nowhere = Endpoint { ip: std::net::Ipv4Addr::UNSPECIFIED.into(), port: 0 };
-    let impairments = Table::default();
+    let rating = Rating::default();
     let fact = stream.fact(Context {
         identity: event::Stream::blank(nowhere, nowhere),
-        impairments: &impairments,
+        rating: &rating,
         delay: Some((0.05, "rtcp")),
         concealment: None,
+        receiver_delay: None,
+        implausible: false,
         worst_window: None,
     });
     assert_eq!(fact.packets + fact.lost, fact.expected, "{fact:?}");
@@ -99,7 +101,7 @@ fn check(stream: &Stream, closed: &[Closed], pushed: u64) {
     assert!(fact.clock_skew_ppm.is_none_or(f64::is_finite), "{fact:?}");
     let windows: u64 = closed.iter().map(|window| window.outcomes.expected()).sum();
     assert!(windows <= fact.expected, "windows hold {windows} of {}", fact.expected);
-    for window in closed.iter().filter_map(|window| stream.window_fact(window, &impairments, None)) {
+    for window in closed.iter().filter_map(|window| stream.window_fact(window, &rating, None)) {
         assert!((1.0..=5.0).contains(&window.mos_lq) && window.lost <= window.expected, "{window:?}");
     }
 }
