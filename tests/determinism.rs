@@ -4,7 +4,7 @@
 //! Captures are simulated, and real ones looked for in `SIDETONE_CAPTURES` or beside the repository.
 
 #![allow(clippy::print_stdout, reason = "tests say what they measured and why they skip")]
-#![allow(clippy::unwrap_used, reason = "a helper of a test may fail like the test itself")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a helper of a test may fail like the test itself")]
 
 use std::fs;
 use std::io::Cursor;
