@@ -7,7 +7,7 @@ FUZZ_SECONDS ?= 10
 # Where tests/tools.sh puts what is not installed system-wide.
 export PATH := $(CURDIR)/target/tools/bin:$(PATH)
 
-.PHONY: run test lint fuzz bench docs fixtures clean
+.PHONY: run test lint fuzz bench guard docs fixtures clean
 
 # A first look: builds the program and prints its report on a small capture that comes with it.
 run: $(SIDETONE)
@@ -37,6 +37,10 @@ fuzz:
 bench: $(SIDETONE)
 	tests/tools.sh time tcpdump tshark
 	benches/side_by_side.sh
+
+# Instructions a packet and a message beside the kept ceilings.
+guard: $(SIDETONE)
+	benches/instructions.sh
 
 # What the documents quote of the program: the report in README.md, docs/metrics.md.
 docs:
