@@ -5,10 +5,11 @@ use std::path::PathBuf;
 use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::rtp::payload::Codec;
+use crate::simulate;
 
 /// What every call was really like: a passive SIP/RTP observer.
 #[derive(Debug, Parser)]
-#[command(name = "sidetone", version, after_help = EXIT_CODES, after_long_help = ROOT_EXAMPLES, max_term_width = 100)]
+#[command(name = "sidetone", version, after_help = EXIT_CODES, after_long_help = format!("{ROOT_EXAMPLES}\n\n{EXIT_CODES}"), max_term_width = 100)]
 pub struct Cli {
     /// What to do.
     #[command(subcommand)]
@@ -146,14 +147,11 @@ fn number(text: &str, least: f64, most: f64, unit: &str) -> Result<f64, String> 
 }
 
 fn codec(name: &str) -> Result<Codec, String> {
-    SIMULATED.iter().copied().find(|codec| codec.name().eq_ignore_ascii_case(name)).ok_or_else(|| {
-        let names: Vec<_> = SIMULATED.iter().map(|codec| codec.name()).collect();
+    simulate::codec_named(name).ok_or_else(|| {
+        let names: Vec<_> = simulate::codecs().map(Codec::name).collect();
         format!("it must be one of {}", names.join(", "))
     })
 }
-
-/// Codecs that can be simulated.
-const SIMULATED: &[Codec] = &[Codec::Pcmu, Codec::Pcma, Codec::G722, Codec::G729, Codec::Gsm, Codec::Opus];
 
 const EXIT_CODES: &str = "\
 Exit codes:
@@ -167,15 +165,7 @@ Exit codes:
 const ROOT_EXAMPLES: &str = "\
 Examples:
   sidetone analyze evening.pcapng
-  sidetone simulate --calls 10 --loss 2 -w calls.pcap
-
-Exit codes:
-  0   fine
-  1   a check failed
-  2   bad usage
-  64  bad configuration
-  66  input missing or unreadable
-  74  input or output broke; a damaged capture is reported up to the damage";
+  sidetone simulate --calls 10 --loss 2 -w calls.pcap";
 
 const ANALYZE_EXAMPLES: &str = "\
 Examples:
