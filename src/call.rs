@@ -153,6 +153,7 @@ pub enum Notice {
 #[derive(Clone, Copy, Debug)]
 pub struct Live<'a> {
     call: &'a Call,
+    settings: &'a Settings,
 }
 
 /// How full the tables are.
@@ -300,10 +301,21 @@ impl Calls {
         if !self.table.get(call)?.told {
             return None;
         }
-        let pairs = self.table.get(call)?.legs.joined.iter();
-        let pairs: u32 = pairs.filter_map(|&leg| self.table.get(leg)).map(Call::pairs).sum();
+        let pairs = self.leg_pairs(self.table.get(call)?);
         let call = self.free(call)?;
         Some(call.record(pairs, &self.settings))
+    }
+
+    /// The record of an answered call as it stands, once; of a leg none, for it is no call.
+    pub fn answered_record(&mut self, call: CallKey) -> Option<event::Call> {
+        let state = self.table.get_mut(call)?;
+        let first = state.attempt.result == Some(event::CallResult::Answered) && !state.answer_told;
+        if !first || state.legs.of.is_some() {
+            return None;
+        }
+        state.answer_told = true;
+        let state = self.table.get(call)?;
+        Some(state.record(self.leg_pairs(state), &self.settings))
     }
 
     /// End of the capture: every call that is not over ends as it stands.
@@ -323,13 +335,16 @@ impl Calls {
 
     /// One call, whatever its state; of a leg the call it belongs to.
     pub fn get(&self, call: CallKey) -> Option<Live<'_>> {
-        self.table.get(self.root(call)).map(|call| Live { call })
+        self.table.get(self.root(call)).map(|call| Live { call, settings: &self.settings })
     }
 
     /// Calls whose signalling is not over, in slot order; legs are part of their call.
     pub fn live(&self) -> impl Iterator<Item = (CallKey, Live<'_>)> {
         let live = |call: &Call| call.end.is_none() && !call.told && call.legs.of.is_none();
-        self.table.iter().filter(move |(_, call)| live(call)).map(|(key, call)| (key, Live { call }))
+        self.table
+            .iter()
+            .filter(move |(_, call)| live(call))
+            .map(|(key, call)| (key, Live { call, settings: &self.settings }))
     }
 
     /// What was counted so far.
@@ -363,6 +378,11 @@ impl Calls {
             + self.registrations.bytes()
             + self.transfers.bytes()
             + self.idle.bytes()
+    }
+
+    /// Address pairs of the legs of a call that are not over.
+    fn leg_pairs(&self, call: &Call) -> u32 {
+        call.legs.joined.iter().filter_map(|&leg| self.table.get(leg)).map(Call::pairs).sum()
     }
 
     fn root(&self, key: CallKey) -> CallKey {

@@ -1,6 +1,7 @@
 //! The facts. Each is one struct; JSON, table, metric, log line and span are projections of it.
 //! Durations are seconds, ratios 0 to 1, times [`Stamp`]s. `None` = not measured, and [`Why`] says why.
 
+pub mod live;
 pub mod why;
 
 use std::collections::BTreeMap;
@@ -10,6 +11,8 @@ use serde::Serialize;
 use crate::Stamp;
 use crate::rtp::payload::Codec;
 use crate::wire::Endpoint;
+
+pub use live::{Live, LiveCall, LiveStream, StreamCounts};
 
 /// Receives facts as they become final.
 pub trait Sink {
@@ -27,6 +30,9 @@ impl<F: FnMut(Event)> Sink for F {
 #[derive(Clone, Debug)]
 #[allow(clippy::large_enum_variant, reason = "moved once, right after it is made")]
 pub enum Event {
+    /// A call was answered, told 2 s later, when its outer hop and its other legs have come to light (MEAS 5.9), or
+    /// right before its [`Event::Call`]. The record is that of the call as it stands.
+    Answered(Call),
     /// A call is over, or the capture is.
     Call(Call),
     /// A registration attempt is over.

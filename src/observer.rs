@@ -33,7 +33,7 @@ use self::flow::FlowV4;
 use crate::Stamp;
 use crate::call;
 use crate::demux;
-use crate::event::{Sink, Totals};
+use crate::event::{Live, Sink, Totals};
 use crate::limits::Limits;
 use crate::quality::Rating;
 use crate::wire::fast::{self, Addresses};
@@ -147,6 +147,23 @@ impl Observer {
         }
         self.desk.totals(&mut totals);
         totals
+    }
+
+    /// Everything that is up, as it stands. It walks all calls and streams: not for every packet.
+    pub fn live(&self) -> Live {
+        let mut live = Live {
+            at: self.capture.span.map_or(Stamp(0), |(_, last)| last),
+            totals: self.totals(),
+            ..Live::default()
+        };
+        self.desk.live(&mut live);
+        live
+    }
+
+    /// The kernel has dropped packets at the tap, up to `until`: what quality windows open then have lost was not
+    /// lost on the way (MEAS 0.4).
+    pub fn dropped(&mut self, until: Stamp) {
+        self.desk.media.dropped_until = self.desk.media.dropped_until.max(until);
     }
 
     /// A clock that was set back, or one frame with a time far ahead, must not stop the timers for good. Looked at

@@ -151,6 +151,7 @@ impl After {
 fn count(events: &mut BTreeMap<&'static str, u64>, event: &Event) {
     let kind = match event {
         Event::Call(_) => "calls",
+        Event::Answered(_) => "answers",
         Event::Registration(_) => "registrations",
         Event::Stream(_) => "streams",
         Event::Report(_) => "reports",

@@ -96,6 +96,7 @@ impl Calls {
             legs: Legs::default(),
             extras: None,
             told: false,
+            answer_told: false,
             armed: NEVER,
         });
         self.open += 1;

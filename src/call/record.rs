@@ -143,6 +143,16 @@ impl Live<'_> {
         self.call.round_trips.one_way_seconds().filter(|_| one_leg)
     }
 
+    /// Configured tenant.
+    pub fn tenant(&self) -> Option<String> {
+        name(&self.settings.tenants, self.call.class.tenant)
+    }
+
+    /// Configured route.
+    pub fn route(&self) -> Option<String> {
+        name(&self.settings.routes, self.call.class.route)
+    }
+
     /// What carried the first INVITE.
     pub fn transport(&self) -> SipTransport {
         self.call.hops.primary().transport

@@ -43,6 +43,8 @@ pub(super) struct Call {
     pub(super) extras: Option<Box<Extras>>,
     /// The owner was told that it ended.
     pub(super) told: bool,
+    /// The owner has its record as an answered call.
+    pub(super) answer_told: bool,
     /// Entry in the timers that counts.
     pub(super) armed: Stamp,
 }

@@ -26,6 +26,8 @@ pub const NO_AUDIO: &str = "no audio";
 pub const NO_MEDIA: &str = "no media seen";
 /// Only one direction was seen, or only one of two needed halves.
 pub const ONE_DIRECTION: &str = "one direction only";
+/// The kernel dropped packets at the tap while the stream lasted: its losses may be ours (MEAS 0.4).
+pub const DROPPED_AT_TAP: &str = "drops at the tap";
 /// One direction is missing, where this tap never sees it (MEAS 6.1).
 pub const BLIND: &str = "one direction never seen at this tap";
 /// A direction pauses by silence suppression: nothing heard means nothing.

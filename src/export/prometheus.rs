@@ -22,7 +22,7 @@ use prometheus_client::encoding::text as openmetrics;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use crate::event::{Event, Sink, Totals};
+use crate::event::{CallResult, Event, Sink, Totals};
 use catalogue::Entry;
 use family::Declare;
 
@@ -96,7 +96,13 @@ impl Default for Metrics {
 impl Sink for Metrics {
     fn event(&mut self, event: Event) {
         match &event {
-            Event::Call(call) => self.sip.call(call),
+            Event::Answered(call) => self.sip.attempt(call),
+            Event::Call(call) => {
+                if call.result != Some(CallResult::Answered) {
+                    self.sip.attempt(call);
+                }
+                self.sip.call(call);
+            }
             Event::Registration(registration) => self.sip.registration(registration),
             Event::Transfer(transfer) => self.sip.transfer(transfer),
             Event::Stream(stream) => self.media.stream(stream),
@@ -131,6 +137,7 @@ mod tests {
         call.early_media = true;
         call.auth = Some(0.1);
         call.tenant = Some("a \"quoted\"\\\nname".into());
+        metrics.event(Event::Answered(call.clone()));
         metrics.event(Event::Call(call));
         metrics.event(Event::Call(samples::failed_call(CallResult::Timeout, None)));
         let mut stream = samples::stream();
@@ -209,6 +216,7 @@ mod tests {
         let mut metrics = Metrics::new();
         let mut call = samples::call();
         call.end_reason = Some(EndReason::DoesNotExist);
+        metrics.event(Event::Answered(call.clone()));
         metrics.event(Event::Call(call));
         let text = written(&metrics, Exposition::Classic);
         assert!(text.contains("voip_calls_ended_total{reason=\"481\"} 1\n"));

@@ -80,7 +80,7 @@ impl Sink for Table {
                 self.losses.add(&stream);
                 self.media.add(stream);
             }
-            Event::Report(_) | Event::Window(_) | Event::Transfer(_) => {}
+            Event::Report(_) | Event::Window(_) | Event::Transfer(_) | Event::Answered(_) => {}
         }
     }
 }

@@ -13,7 +13,7 @@ use super::repeat::Repeats;
 use crate::Stamp;
 use crate::call::{Arrival, CallKey, Calls, Notice};
 use crate::demux::{self, Kind};
-use crate::event::{Event, Sink, SipTransport, Totals, Via};
+use crate::event::{Event, Live, LiveCall, Sink, SipTransport, Totals, Via};
 use crate::hep;
 use crate::rtp::header::Header;
 use crate::rtp::packet::Packet as RtpPacket;
@@ -35,6 +35,8 @@ struct Talk {
     calls: Calls,
     session: sdp::Session,
     notices: Vec<Notice>,
+    /// Answered calls, and when to tell of them.
+    answered: VecDeque<(Stamp, CallKey)>,
     done: Vec<CallKey>,
     repeats: Repeats,
     inflated: Vec<u8>,
@@ -57,6 +59,7 @@ impl Desk {
                 calls: Calls::new(&limits, calls),
                 session: sdp::Session::default(),
                 notices: Vec::new(),
+                answered: VecDeque::new(),
                 done: Vec::new(),
                 repeats: Repeats::default(),
                 inflated: Vec::new(),
@@ -167,8 +170,45 @@ impl Desk {
         }
         talk.calls.expire(now, &mut talk.notices);
         talk.tell(media, sink);
+        talk.tell_answers(now, sink);
         media.sweep(now, &mut talk.done, sink);
         talk.tell_calls(media, sink);
+    }
+
+    /// Everything that is up.
+    pub(crate) fn live(&self, live: &mut Live) {
+        let Self { media, talk, .. } = self;
+        for (key, call) in talk.calls.live() {
+            let (codec, one_way) = media.heard_of(key, &mut live.streams, live.calls.len() as u32);
+            live.calls.push(LiveCall {
+                call_id: call.call_id(),
+                from: call.from(),
+                to: call.to(),
+                source: call.source(),
+                destination: call.destination(),
+                transport: call.transport(),
+                via: call.via(),
+                state: call.state(),
+                start: call.start(),
+                answered: call.answered(),
+                tenant: call.tenant(),
+                route: call.route(),
+                codec,
+                one_way,
+            });
+        }
+        media.without_call(&mut live.streams);
+        let calls = talk.calls.tables();
+        live.registrations = calls.bindings;
+        live.tables = vec![
+            ("calls", calls.calls),
+            ("transactions", calls.transactions),
+            ("registrations", calls.registrations),
+            ("bindings", calls.bindings),
+            ("streams", media.len()),
+            ("endpoints", media.endpoints()),
+            ("candidates", media.probation.len()),
+        ];
     }
 
     /// The capture is over at `last`.
@@ -336,7 +376,10 @@ impl Talk {
         }
         for notice in self.notices.drain(..) {
             match notice {
-                Notice::Answered(call, stamp) => media.answered(call, stamp),
+                Notice::Answered(call, stamp) => {
+                    media.answered(call, stamp);
+                    self.answered.push_back((stamp.plus_nanos(SETTLE_NANOS), call));
+                }
                 Notice::Ended(call, stamp) => {
                     let delay = self.calls.get(call).and_then(|call| call.one_way_delay());
                     media.end(call, stamp, delay);
@@ -364,10 +407,22 @@ impl Talk {
         }
     }
 
+    /// Tells of calls that were answered a moment ago.
+    fn tell_answers(&mut self, now: Stamp, sink: &mut impl Sink) {
+        while let Some((_, call)) = self.answered.pop_front_if(|(due, _)| *due <= now) {
+            if let Some(record) = self.calls.answered_record(call) {
+                sink.event(Event::Answered(record));
+            }
+        }
+    }
+
     /// Tells calls whose media are closed.
     fn tell_calls(&mut self, media: &mut Media, sink: &mut impl Sink) {
         self.tell_streams(media, sink);
         for key in self.done.drain(..) {
+            if let Some(record) = self.calls.answered_record(key) {
+                sink.event(Event::Answered(record));
+            }
             let outcome = media.take(key);
             let Some(mut call) = self.calls.take(key) else { continue };
             call.streams = outcome.streams;
@@ -391,6 +446,8 @@ fn hep_transport(record: &hep::Hep<'_>) -> SipTransport {
     }
 }
 
+/// From an answer to the word of it.
+const SETTLE_NANOS: i64 = 2_000_000_000;
 /// Voice quality reports remembered.
 const MAX_PUBLISHED: usize = 256;
 /// HEP records whose own time is off by more are timed by their arrival.

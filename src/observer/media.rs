@@ -9,6 +9,7 @@
 
 mod closing;
 mod hops;
+mod live;
 
 use std::collections::VecDeque;
 
@@ -65,6 +66,8 @@ pub(crate) struct Media {
     max_streams: usize,
     max_targets: usize,
     closed: Vec<Closed>,
+    /// Up to here packets are known to have been dropped at the tap.
+    pub(crate) dropped_until: Stamp,
     /// Streams that are over, with their call, until the owner has told them.
     pub(crate) ended: Vec<(Option<CallKey>, event::Stream)>,
     /// Calls that carry the same media: legs of one (MEAS 5.9).
@@ -196,6 +199,7 @@ impl Media {
             max_streams: limits.streams,
             max_targets: limits.endpoints,
             closed: Vec::new(),
+            dropped_until: Stamp(0),
             ended: Vec::new(),
             joins: Vec::new(),
             counters: Counters::default(),

@@ -22,6 +22,8 @@ pub struct Context<'a> {
     pub receiver_delay: Option<f64>,
     /// Found without SDP, and its pace is that of no clock: not to be rated (MEAS 6.7).
     pub implausible: bool,
+    /// Packets were dropped at the tap while it lasted: its losses may be ours (MEAS 0.4).
+    pub tainted: bool,
     /// Worst window so far, listening quality.
     pub worst_window: Option<f64>,
 }
@@ -36,7 +38,7 @@ impl Stream {
         let rating = context.rating;
         let concealment = context.concealment.unwrap_or(rating.concealment);
         let impairment = rating.impairments.impairment(&main.format, concealment);
-        let rated = impairment.as_ref().filter(|_| !context.implausible);
+        let rated = impairment.as_ref().filter(|_| !context.implausible && !context.tainted);
         let listening = rated.and_then(|impairment| score(counts.effective, impairment, None));
         let conversational = listening.and_then(|_| {
             let (network, _) = context.delay?;
@@ -110,6 +112,12 @@ impl Stream {
         };
         if context.implausible {
             fact.why.insert("mos", why::RATE_IMPLAUSIBLE);
+        }
+        if context.tainted {
+            fact.loss_ratio = None;
+            for field in ["mos", "loss_ratio"] {
+                fact.why.insert(field, why::DROPPED_AT_TAP);
+            }
         }
         fact.explain();
         fact
@@ -186,6 +194,7 @@ mod tests {
             concealment: None,
             receiver_delay,
             implausible: false,
+            tainted: false,
             worst_window: None,
         })
     }

@@ -283,7 +283,7 @@ mod tests {
                 Event::Stream(stream) => same(&stream),
                 Event::Report(report) => same(&report),
                 Event::Transfer(transfer) => same(&transfer),
-                Event::Window(_) => {}
+                Event::Window(_) | Event::Answered(_) => {}
             }
         }
     }

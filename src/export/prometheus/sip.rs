@@ -64,7 +64,8 @@ impl SipMetrics {
         }
     }
 
-    pub(super) fn call(&self, call: &Call) {
+    /// An attempt whose outcome is known.
+    pub(super) fn attempt(&self, call: &Call) {
         let tenant = || owned(call.tenant.as_deref());
         let route = || owned(call.route.as_deref());
         self.attempts.add([tenant(), route()], 1);
@@ -78,8 +79,6 @@ impl SipMetrics {
             (&self.ring, call.ring),
             (&self.auth, call.auth),
             (&self.first_response, call.first_response),
-            (&self.disconnect, call.disconnect),
-            (&self.duration, call.duration),
         ] {
             histogram.observe([tenant(), route()], value);
         }
@@ -87,6 +86,14 @@ impl SipMetrics {
         self.session_request_failed.observe([tenant(), route(), class.into()], call.session_request_failed);
         self.forked.add([], u64::from(call.forked));
         self.early_media.add([], u64::from(call.early_media));
+    }
+
+    /// A call that is over, or the capture is.
+    pub(super) fn call(&self, call: &Call) {
+        let tenant = || owned(call.tenant.as_deref());
+        let route = || owned(call.route.as_deref());
+        self.disconnect.observe([tenant(), route()], call.disconnect);
+        self.duration.observe([tenant(), route()], call.duration);
         if let Some(missing) = call.one_way {
             self.one_way.add([missing_name(missing).into()], 1);
         }

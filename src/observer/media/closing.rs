@@ -148,7 +148,12 @@ impl Media {
             self.closed.clear();
         }
         for closed in self.closed.drain(..) {
-            if let Some(window) = slot.stream.window_fact(&closed, &self.rating, slot.direction) {
+            if let Some(mut window) = slot.stream.window_fact(&closed, &self.rating, slot.direction) {
+                window.tainted = window.start <= self.dropped_until;
+                if window.tainted {
+                    sink.event(Event::Window(window));
+                    continue;
+                }
                 slot.worst_window = slot.worst_window.min(window.mos_lq as f32);
                 sink.event(Event::Window(window));
             }
@@ -204,6 +209,7 @@ impl Media {
                 .filter(|voip| voip.end_system_ms > 0)
                 .map(|voip| f64::from(voip.end_system_ms) / 1e3),
             implausible: slot.implausible.unwrap_or(false),
+            tainted: slot.stream.first() <= self.dropped_until,
             worst_window: slot.worst_window.is_finite().then_some(f64::from(slot.worst_window)),
         })
     }
