@@ -55,7 +55,8 @@ impl Answering {
         // As severe as can be, so that no filter for severe lines loses the identifier that goes with them.
         let span = tracing::error_span!("request", request_id, method = %request.method(), path);
         let (reply, zipped) = async {
-            let reply = timeout(self.server.settings.request_time, self.reply(&request, route, template)).await;
+            let reply =
+                timeout(self.server.settings.request_time, self.reply(&request, route, template)).await;
             let reply = reply.unwrap_or_else(|_| {
                 add_one(&self.server.stats.request_timeouts);
                 Reply::unavailable("there was no answer in time")

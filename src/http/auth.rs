@@ -261,7 +261,11 @@ mod tests {
     #[test]
     fn the_password_of_one_user_does_not_open_for_a_stranger() {
         let only = Gate::new(vec![("alice".into(), bcrypt::hash("secret", 4).unwrap())]);
-        assert_eq!(verdict(&only, UNKNOWN), Verdict::Refused, "though the decoy is the hash of this password");
+        assert_eq!(
+            verdict(&only, UNKNOWN),
+            Verdict::Refused,
+            "though the decoy is the hash of this password"
+        );
     }
 
     #[test]

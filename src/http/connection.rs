@@ -53,8 +53,12 @@ impl Connection {
         };
         match secured(stream, &web, server.settings.header_time).await {
             Ok(stream) => {
-                let answering =
-                    Answering { server: Arc::clone(&server), content, pace: Arc::clone(&pace), client: client.ip() };
+                let answering = Answering {
+                    server: Arc::clone(&server),
+                    content,
+                    pace: Arc::clone(&pace),
+                    client: client.ip(),
+                };
                 let io = Watched::new(stream, Arc::clone(&pace), Arc::clone(&server));
                 converse(io, &web, answering, &pace, stopping).await;
             }
@@ -132,7 +136,11 @@ enum End {
 fn builder(server: &Server, web: &WebConfig) -> auto::Builder<TokioExecutor> {
     let mut builder = auto::Builder::new(TokioExecutor::new());
     let header_bytes = server.settings.header_bytes;
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(None).max_buf_size(header_bytes.max(SMALLEST));
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(None)
+        .max_buf_size(header_bytes.max(SMALLEST));
     builder
         .http2()
         .timer(TokioTimer::new())

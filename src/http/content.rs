@@ -101,7 +101,13 @@ mod tests {
     fn the_worst_part_decides() {
         let part = |status| Part { name: "capture".into(), status, detail: BTreeMap::new() };
         assert_eq!(Health::of(Vec::new()).status, Condition::Up);
-        assert_eq!(Health::of(vec![part(Condition::Degraded), part(Condition::Up)]).status, Condition::Degraded);
-        assert_eq!(Health::of(vec![part(Condition::Down), part(Condition::Degraded)]).status, Condition::Down);
+        assert_eq!(
+            Health::of(vec![part(Condition::Degraded), part(Condition::Up)]).status,
+            Condition::Degraded
+        );
+        assert_eq!(
+            Health::of(vec![part(Condition::Down), part(Condition::Degraded)]).status,
+            Condition::Down
+        );
     }
 }

@@ -6,8 +6,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use socket2::{Domain, Protocol, Socket, Type};
 
 /// Where the agent listens unless told otherwise (DESIGN 5).
-pub const DEFAULT_ADDRESS: SocketAddr =
-    SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9767);
+pub const DEFAULT_ADDRESS: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), 9767);
 
 /// Sockets that listen and are not served yet.
 #[derive(Debug)]
@@ -109,8 +108,7 @@ mod tests {
         let Ok(v4) = Listeners::bind(&[SocketAddr::from(([0, 0, 0, 0], 0))]) else { return };
         let port = v4.addresses().first().unwrap().port();
         drop(v4);
-        let addresses =
-            [SocketAddr::from(([0, 0, 0, 0], port)), SocketAddr::from(([0_u16; 8], port))];
+        let addresses = [SocketAddr::from(([0, 0, 0, 0], port)), SocketAddr::from(([0_u16; 8], port))];
         match Listeners::bind(&addresses) {
             Ok(both) => assert_eq!(both.addresses().len(), 2),
             Err(error) => eprintln!("skipped: no IPv6 here, or the port was taken: {error}"),

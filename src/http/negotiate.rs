@@ -228,7 +228,11 @@ mod tests {
         assert_eq!(format("application/json"), None);
         assert_eq!(format("application/vnd.google.protobuf"), None);
         assert_eq!(format("text/plain;version=0.0.4;q=0"), None);
-        assert_eq!(format("text/plain;q=0,*/*"), Some(Format::OpenMetrics), "a zero rules out its format only");
+        assert_eq!(
+            format("text/plain;q=0,*/*"),
+            Some(Format::OpenMetrics),
+            "a zero rules out its format only"
+        );
     }
 
     #[test]

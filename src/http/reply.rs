@@ -37,13 +37,7 @@ impl Reply {
     }
 
     pub(crate) fn error(status: StatusCode, what: impl Into<String>) -> Self {
-        Self {
-            status,
-            content_type: JSON,
-            headers: Vec::new(),
-            body: Body::Error(what.into()),
-            room: None,
-        }
+        Self { status, content_type: JSON, headers: Vec::new(), body: Body::Error(what.into()), room: None }
     }
 
     pub(crate) fn method_not_allowed() -> Self {

@@ -149,8 +149,10 @@ impl Stats {
         }
         for (endpoint, clients) in TEMPLATES.into_iter().zip(&self.rate_limit_hits) {
             let clients = [ClientType::Local, ClientType::Remote].into_iter().zip(clients);
-            let rows = clients.map(|(client_type, count)| {
-                RateLimitHits { endpoint, client_type, count: load(count) }
+            let rows = clients.map(|(client_type, count)| RateLimitHits {
+                endpoint,
+                client_type,
+                count: load(count),
             });
             snapshot.rate_limit_hits.extend(rows.filter(|row| row.count > 0));
         }

@@ -5,8 +5,8 @@
 
 use std::sync::Arc;
 
-use rustls::client::verify_server_name;
 use rustls::client::danger::HandshakeSignatureValid;
+use rustls::client::verify_server_name;
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature,
 };
@@ -16,8 +16,8 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
 use rustls::{
-    CertificateError, DigitallySignedStruct, DistinguishedName, Error, NamedGroup, RootCertStore, ServerConfig,
-    SignatureScheme, SupportedProtocolVersion,
+    CertificateError, DigitallySignedStruct, DistinguishedName, Error, NamedGroup, RootCertStore,
+    ServerConfig, SignatureScheme, SupportedProtocolVersion,
 };
 
 use super::web_config::{Source, TlsText};
@@ -39,7 +39,11 @@ pub(crate) fn server_config(text: &TlsText<'_>, complain: Complain<'_>) -> Optio
     let builder = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&versions)
         .map_err(|error| {
-            complain(text.line, format!("versions and cipher suites do not go together: {error}"), String::new());
+            complain(
+                text.line,
+                format!("versions and cipher suites do not go together: {error}"),
+                String::new(),
+            );
         })
         .ok()?;
     let builder = match verifier {
@@ -54,7 +58,8 @@ pub(crate) fn server_config(text: &TlsText<'_>, complain: Complain<'_>) -> Optio
         })
         .ok()?;
     config.ignore_client_order = text.prefers_own_order;
-    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let protocols: &[&[u8]] = if text.http2 { &[b"h2", b"http/1.1"] } else { &[b"http/1.1"] };
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
     Some(Arc::new(config))
 }
 

@@ -52,6 +52,7 @@ enum RateLimit {
 #[derive(Debug, Default)]
 pub(crate) struct TlsText<'a> {
     pub(crate) line: u64,
+    pub(crate) http2: bool,
     pub(crate) certificate: Source<'a>,
     pub(crate) key: Source<'a>,
     pub(crate) client_ca: Source<'a>,
@@ -91,10 +92,12 @@ impl WebConfig {
     pub fn load(file: &Path) -> Result<Self, Vec<Problem>> {
         let place = file.display().to_string();
         match std::fs::read_to_string(file) {
-            Ok(text) => Self::read(&place, &text, file.parent().unwrap_or(Path::new(""))).map(|mut config| {
-                config.files.insert(0, file.to_owned());
-                config
-            }),
+            Ok(text) => {
+                Self::read(&place, &text, file.parent().unwrap_or(Path::new(""))).map(|mut config| {
+                    config.files.insert(0, file.to_owned());
+                    config
+                })
+            }
             Err(error) => {
                 let hint = "name a readable file, or none for plain HTTP".into();
                 Err(vec![Problem { place, what: error.to_string(), hint }])
@@ -118,11 +121,11 @@ impl WebConfig {
         };
         let mut config = Self::default();
         let mut root = Section::of("", &root, &mut problems);
-        if let Some(section) = root.section("tls_server_config", &mut problems) {
-            config.tls(section, directory, &mut problems);
-        }
         if let Some(section) = root.section("http_server_config", &mut problems) {
             config.http(section, &mut problems);
+        }
+        if let Some(section) = root.section("tls_server_config", &mut problems) {
+            config.tls(section, directory, &mut problems);
         }
         if let Some(section) = root.section("basic_auth_users", &mut problems) {
             config.users(&section, &mut problems);
@@ -160,6 +163,7 @@ impl WebConfig {
     fn tls(&mut self, mut section: Section<'_>, directory: &Path, problems: &mut Problems) {
         let text = TlsText {
             line: section.line,
+            http2: self.http2,
             certificate: source(&mut section, "cert", "cert_file", directory, problems),
             key: source(&mut section, "key", "key_file", directory, problems),
             client_ca: source(&mut section, "client_ca", "client_ca_file", directory, problems),
@@ -185,7 +189,11 @@ impl WebConfig {
     #[cfg(not(feature = "tls"))]
     fn set_tls(&mut self, text: &TlsText<'_>, problems: &mut Problems) {
         let what = "tls_server_config needs TLS, and this program was built without it";
-        problems.add(text.line, what, "build it with --features tls, or put a TLS proxy in front and remove this");
+        problems.add(
+            text.line,
+            what,
+            "build it with --features tls, or put a TLS proxy in front and remove this",
+        );
     }
 
     fn http(&mut self, mut section: Section<'_>, problems: &mut Problems) {
@@ -194,7 +202,11 @@ impl WebConfig {
             for name in HEADERS {
                 let Some((text, line)) = headers.text(name, problems) else { continue };
                 let Ok(value) = HeaderValue::from_str(text) else {
-                    problems.add(line, format!("{name} cannot be put into a header"), "use printable characters");
+                    problems.add(
+                        line,
+                        format!("{name} cannot be put into a header"),
+                        "use printable characters",
+                    );
                     continue;
                 };
                 let allowed = allowed_values(name);
@@ -217,7 +229,11 @@ impl WebConfig {
             let (user, at) = (&name.value, line(name));
             let hint = "make one with: htpasswd -nBC 10 \"\" | tr -d ':\\n'";
             if user.is_empty() || user.contains(':') {
-                problems.add(at, format!("{user:?} cannot be a user name"), "no empty ones, and no colon in it");
+                problems.add(
+                    at,
+                    format!("{user:?} cannot be a user name"),
+                    "no empty ones, and no colon in it",
+                );
             }
             // The text itself is not shown: it may be a password in clear.
             let Node::Text(hash) = &hash.value else {
@@ -227,7 +243,8 @@ impl WebConfig {
             match auth::cost(hash) {
                 None => problems.add(at, format!("what stands for user {user:?} is no bcrypt hash"), hint),
                 Some(cost) if cost > MOST_COST => {
-                    let what = format!("the hash of user {user:?} has cost {cost}: a login would take too long");
+                    let what =
+                        format!("the hash of user {user:?} has cost {cost}: a login would take too long");
                     problems.add(at, what, format!("use a cost of up to {MOST_COST}; {hint}"));
                 }
                 Some(_) => users.push((user.clone(), hash.clone())),
@@ -379,7 +396,7 @@ mod tests {
             "web.yml:7: http_server_config.headers.Server is no key; known here: Content-Security-Policy",
             "web.yml:8: X-Frame-Options cannot be \"maybe\"; deny or sameorigin",
             "web.yml:10: rate_limit.interval is no duration: \"soon\"; write it like 1s or 100ms",
-            "web.yml:11: users is no key; known here: tls_server_config, http_server_config",
+            "web.yml:11: users is no key; known here: http_server_config, tls_server_config",
         ];
         assert_eq!(found.len(), expected.len(), "{found:#?}");
         for (found, expected) in found.iter().zip(expected) {

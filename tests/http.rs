@@ -1,0 +1,13 @@
+//! The HTTP listener with real sockets: what it answers, what it refuses, and what it survives.
+//!
+//! Times in the settings are short where a test waits for them to pass, and long where they must not; no test says
+//! how long anything took.
+
+#[path = "http/faults.rs"]
+mod faults;
+#[path = "http/routes.rs"]
+mod routes;
+#[path = "http/secured.rs"]
+mod secured;
+#[path = "http/support.rs"]
+mod support;
