@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
@@ -88,7 +88,7 @@ impl Default for Settings {
             header_time: Duration::from_secs(10),
             request_time: Duration::from_secs(10),
             send_time: Duration::from_secs(30),
-            idle_time: Duration::from_secs(60),
+            idle_time: Duration::from_mins(1),
             drain_time: Duration::from_secs(5),
             rate: Some(Rate { per_second: 50.0, burst: 200.0 }),
             rate_clients: 4096,
@@ -186,7 +186,8 @@ impl Server {
             add_one(&self.stats.connections);
             let Ok(place) = Arc::clone(&self.connections).try_acquire_owned() else {
                 add_one(&self.stats.connections_refused);
-                refuse(stream);
+                // An answer could be kept waiting by the very client that is one too many.
+                drop(stream);
                 continue;
             };
             let connection = Connection {
@@ -204,11 +205,6 @@ impl Server {
             tracing::warn!(open = connections.len(), "connections did not finish in time and are cut off");
         }
     }
-}
-
-/// Closing costs no more than this; an answer could be kept waiting by the very client that is one too many.
-fn refuse(stream: TcpStream) {
-    drop(stream);
 }
 
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -65,7 +65,8 @@ impl Answering {
             let (status, took) = (reply.status, begun.elapsed());
             self.server.stats.answered(template, request.method(), status, took);
             let (status, client, seconds) = (status.as_u16(), self.client.to_canonical(), took.as_secs_f64());
-            if status >= 500 {
+            // A probe that finds something wrong comes every few seconds; /health tells the same.
+            if status >= 500 && !matches!(path, "/health" | "/ready") {
                 tracing::warn!(status, %client, seconds, "answered");
             } else {
                 tracing::debug!(status, %client, seconds, "answered");
@@ -86,13 +87,12 @@ impl Answering {
         let web = self.server.web.load_full();
         let client_type = ClientType::of(self.client);
         // A process that is asked too much is alive all the same, and saying so costs nothing.
-        if route != Ok(Route::Live) {
-            if let Some(rate) = web.rate_or(self.server.settings.rate)
-                && let Err(wait) = self.server.limiter.take(self.client, rate, Instant::now())
-            {
-                self.server.stats.rate_limited(template, client_type);
-                return Reply::too_many_requests(wait, "too many requests from this address");
-            }
+        if route != Ok(Route::Live)
+            && let Some(rate) = web.rate_or(self.server.settings.rate)
+            && let Err(wait) = self.server.limiter.take(self.client, rate, Instant::now())
+        {
+            self.server.stats.rate_limited(template, client_type);
+            return Reply::too_many_requests(wait, "too many requests from this address");
         }
         if let Some(gate) = &web.gate {
             match gate.check(request.headers().get(AUTHORIZATION)).await {

@@ -124,7 +124,7 @@ fn network(address: IpAddr) -> IpAddr {
 }
 
 const SWEEP: Duration = Duration::from_secs(1);
-const LONGEST_WAIT: Duration = Duration::from_secs(3600);
+const LONGEST_WAIT: Duration = Duration::from_hours(1);
 
 #[cfg(test)]
 mod tests {

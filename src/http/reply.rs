@@ -68,12 +68,12 @@ impl Reply {
 /// `{"status":404,"error":"there is no such path","request_id":"6f1c..."}`
 pub(crate) fn error_json(status: StatusCode, what: &str, request_id: &str) -> Vec<u8> {
     #[derive(Serialize)]
-    struct Error<'a> {
+    struct Told<'a> {
         status: u16,
         error: &'a str,
         request_id: &'a str,
     }
-    serde_json::to_vec(&Error { status: status.as_u16(), error: what, request_id }).unwrap_or_default()
+    serde_json::to_vec(&Told { status: status.as_u16(), error: what, request_id }).unwrap_or_default()
 }
 
 pub(crate) const JSON: &str = "application/json";

@@ -135,12 +135,11 @@ fn provider(text: &TlsText<'_>, complain: Complain<'_>) -> CryptoProvider {
                 "CurveP384" => Some(NamedGroup::secp384r1),
                 _ => None,
             };
-            match known.iter().find(|known| Some(known.name()) == group) {
-                Some(group) => wanted.push(*group),
-                None => {
-                    let hint = "X25519, CurveP256, CurveP384".into();
-                    complain(*line, format!("curve {name} is not spoken"), hint);
-                }
+            if let Some(group) = known.iter().find(|known| Some(known.name()) == group) {
+                wanted.push(*group);
+            } else {
+                let hint = "X25519, CurveP256, CurveP384".into();
+                complain(*line, format!("curve {name} is not spoken"), hint);
             }
         }
         provider.kx_groups = wanted;
@@ -248,12 +247,11 @@ fn allowed_names(
 ) -> Option<Vec<ServerName<'static>>> {
     let mut names = Vec::new();
     for (name, line) in &text.client_allowed_sans {
-        match ServerName::try_from(*name) {
-            Ok(name) => names.push(name.to_owned()),
-            Err(_) => {
-                let hint = "DNS names and IP addresses are compared; mail addresses and URIs are not".into();
-                complain(*line, format!("client_allowed_sans: {name} cannot be compared"), hint);
-            }
+        if let Ok(name) = ServerName::try_from(*name) {
+            names.push(name.to_owned());
+        } else {
+            let hint = "DNS names and IP addresses are compared; mail addresses and URIs are not".into();
+            complain(*line, format!("client_allowed_sans: {name} cannot be compared"), hint);
         }
     }
     if let Some((_, line)) = text.client_allowed_sans.first()

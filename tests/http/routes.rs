@@ -198,3 +198,41 @@ fn several_addresses_are_served() {
     }
     runtime.shutdown_background();
 }
+
+/// Keeps what is logged.
+#[derive(Clone, Default)]
+struct Log(Arc<std::sync::Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn every_log_line_of_a_request_carries_its_id() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt()
+        .json()
+        .with_env_filter("sidetone=debug")
+        .with_writer(move || writer.clone())
+        .finish();
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+    let server = Running::plain();
+    server.ask("GET", "/nothing", &["X-Request-ID: logged-7"]);
+    let lines = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let own: Vec<serde_json::Value> = lines
+        .lines()
+        .filter(|line| line.contains("logged-7"))
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let messages: Vec<_> = own.iter().filter_map(|line| line["fields"]["message"].as_str()).collect();
+    assert_eq!(messages, ["refused", "answered"]);
+    assert!(own.iter().all(|line| line["span"]["request_id"] == "logged-7"), "{own:#?}");
+}

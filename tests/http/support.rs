@@ -12,12 +12,12 @@ use tokio::sync::{Notify, oneshot};
 
 /// What the tests serve.
 #[derive(Default)]
-pub struct Shop {
-    pub is_ready: std::sync::atomic::AtomicBool,
+pub(crate) struct Shop {
+    pub(crate) is_ready: std::sync::atomic::AtomicBool,
     /// When given, metrics wait for it, after they said that they do.
-    pub gate: Option<(Arc<Notify>, Arc<Notify>)>,
-    pub size: usize,
-    pub never: bool,
+    pub(crate) gate: Option<(Arc<Notify>, Arc<Notify>)>,
+    pub(crate) size: usize,
+    pub(crate) never: bool,
 }
 
 impl Content for Shop {
@@ -70,15 +70,15 @@ impl Content for Shop {
 }
 
 /// A server that runs.
-pub struct Running {
-    pub address: SocketAddr,
-    pub server: Arc<Server>,
+pub(crate) struct Running {
+    pub(crate) address: SocketAddr,
+    pub(crate) server: Arc<Server>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
 impl Running {
-    pub fn start(settings: Settings, web: WebConfig, shop: Shop) -> Self {
+    pub(crate) fn start(settings: Settings, web: WebConfig, shop: Shop) -> Self {
         let listeners = Listeners::bind(&[SocketAddr::from(([127, 0, 0, 1], 0))]).unwrap();
         let address = listeners.addresses()[0];
         let server = Server::new(settings, web);
@@ -94,19 +94,19 @@ impl Running {
     }
 
     /// With defaults but for the rate: tests are in a hurry.
-    pub fn plain() -> Self {
+    pub(crate) fn plain() -> Self {
         Self::start(unhurried(), WebConfig::default(), Shop::default())
     }
 
-    pub fn connect(&self) -> TcpStream {
+    pub(crate) fn connect(&self) -> TcpStream {
         let stream = TcpStream::connect(self.address).unwrap();
         // So that a test that fails does not hang.
-        stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+        stream.set_read_timeout(Some(Duration::from_mins(1))).unwrap();
         stream
     }
 
     /// Sends these bytes and reads until the server closes.
-    pub fn raw(&self, bytes: &[u8]) -> Vec<u8> {
+    pub(crate) fn raw(&self, bytes: &[u8]) -> Vec<u8> {
         let mut stream = self.connect();
         // The server may have heard enough before all of it is sent.
         let _ = stream.write_all(bytes);
@@ -114,20 +114,20 @@ impl Running {
     }
 
     /// One request, with further header lines.
-    pub fn ask(&self, method: &str, target: &str, headers: &[&str]) -> Answer {
+    pub(crate) fn ask(&self, method: &str, target: &str, headers: &[&str]) -> Answer {
         Answer::parse(&self.raw(request(method, target, headers).as_bytes()))
     }
 
-    pub fn get(&self, target: &str) -> Answer {
+    pub(crate) fn get(&self, target: &str) -> Answer {
         self.ask("GET", target, &[])
     }
 
-    pub fn stats(&self) -> Snapshot {
+    pub(crate) fn stats(&self) -> Snapshot {
         self.server.stats().snapshot()
     }
 
     /// Waits until the counters are as they should be.
-    pub fn until(&self, what: &str, is_so: impl Fn(&Snapshot) -> bool) {
+    pub(crate) fn until(&self, what: &str, is_so: impl Fn(&Snapshot) -> bool) {
         for _ in 0..6000 {
             if is_so(&self.stats()) {
                 return;
@@ -138,12 +138,12 @@ impl Running {
     }
 
     /// Tells the server to go down.
-    pub fn stop(&mut self) {
+    pub(crate) fn stop(&mut self) {
         drop(self.stop.take());
     }
 
     /// Waits until it is down.
-    pub fn join(&mut self) {
+    pub(crate) fn join(&mut self) {
         self.thread.take().unwrap().join().unwrap();
     }
 }
@@ -155,26 +155,26 @@ impl Drop for Running {
 }
 
 /// Limits that no test meets by accident.
-pub fn unhurried() -> Settings {
+pub(crate) fn unhurried() -> Settings {
     Settings {
         rate: None,
-        header_time: Duration::from_secs(120),
-        request_time: Duration::from_secs(120),
-        send_time: Duration::from_secs(120),
-        idle_time: Duration::from_secs(120),
-        drain_time: Duration::from_secs(120),
+        header_time: Duration::from_mins(2),
+        request_time: Duration::from_mins(2),
+        send_time: Duration::from_mins(2),
+        idle_time: Duration::from_mins(2),
+        drain_time: Duration::from_mins(2),
         ..Settings::default()
     }
 }
 
-pub fn request(method: &str, target: &str, headers: &[&str]) -> String {
-    let lines: String = headers.iter().map(|line| format!("{line}\r\n")).collect();
+pub(crate) fn request(method: &str, target: &str, headers: &[&str]) -> String {
+    let lines: String = headers.iter().flat_map(|line| [line, "\r\n"]).collect();
     format!("{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{lines}\r\n")
 }
 
 /// Until the end, a reset included.
-pub fn read_all(stream: &mut impl Read) -> Vec<u8> {
-    let (mut all, mut buffer) = (Vec::new(), [0; 65_536]);
+pub(crate) fn read_all(stream: &mut impl Read) -> Vec<u8> {
+    let (mut all, mut buffer) = (Vec::new(), vec![0; 65_536]);
     while let Ok(read @ 1..) = stream.read(&mut buffer) {
         all.extend_from_slice(&buffer[..read]);
     }
@@ -182,14 +182,14 @@ pub fn read_all(stream: &mut impl Read) -> Vec<u8> {
 }
 
 #[derive(Debug)]
-pub struct Answer {
-    pub status: u16,
-    pub head: String,
-    pub body: Vec<u8>,
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) head: String,
+    pub(crate) body: Vec<u8>,
 }
 
 impl Answer {
-    pub fn parse(bytes: &[u8]) -> Self {
+    pub(crate) fn parse(bytes: &[u8]) -> Self {
         let end = memchr::memmem::find(bytes, b"\r\n\r\n");
         let end = end.unwrap_or_else(|| panic!("no answer: {:?}", String::from_utf8_lossy(bytes)));
         let head = String::from_utf8(bytes[..end].to_vec()).unwrap();
@@ -197,18 +197,18 @@ impl Answer {
         Self { status, head, body: bytes[end + 4..].to_vec() }
     }
 
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.head.lines().skip(1).find_map(|line| {
             let (key, value) = line.split_once(": ")?;
             key.eq_ignore_ascii_case(name).then_some(value)
         })
     }
 
-    pub fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
 
-    pub fn json(&self) -> serde_json::Value {
+    pub(crate) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap()
     }
 }

@@ -59,8 +59,12 @@ impl<'a> Section<'a> {
     /// The table at a key.
     pub(super) fn section(&mut self, key: &'static str, problems: &mut Problems) -> Option<Section<'a>> {
         let path = self.name(key);
-        let (at, _) = self.entries.iter().find(|(name, _)| name.value == key)?;
-        let mut section = Section::of(&path, self.value(key)?, problems);
+        self.known.push(key);
+        let (at, value) = self.entries.iter().find(|(name, _)| name.value == key)?;
+        if value.value == Node::Null {
+            return None;
+        }
+        let mut section = Section::of(&path, value, problems);
         section.line = line(at);
         Some(section)
     }
@@ -102,12 +106,11 @@ impl<'a> Section<'a> {
         };
         let mut texts = Vec::with_capacity(list.len());
         for entry in list {
-            match &entry.value {
-                Node::Text(text) => texts.push((text.as_str(), line(entry))),
-                _ => {
-                    let what = format!("an entry of {} is no text", self.name(key));
-                    problems.add(line(entry), what, "put it in quotes");
-                }
+            if let Node::Text(text) = &entry.value {
+                texts.push((text.as_str(), line(entry)));
+            } else {
+                let what = format!("an entry of {} is no text", self.name(key));
+                problems.add(line(entry), what, "put it in quotes");
             }
         }
         texts
