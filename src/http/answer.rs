@@ -84,6 +84,11 @@ impl Answering {
         route: Result<Route, Astray>,
         template: usize,
     ) -> Reply {
+        if header_bytes(request) > self.server.settings.header_bytes {
+            add_one(&self.server.stats.malformed);
+            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
+            return Reply::error(status, "the header of the request is too large");
+        }
         let web = self.server.web.load_full();
         let client_type = ClientType::of(self.client);
         // A process that is asked too much is alive all the same, and saying so costs nothing.
@@ -199,6 +204,13 @@ impl Answering {
         headers.insert(REQUEST_ID, id.clone());
         response
     }
+}
+
+/// Bytes of the header as they would stand in HTTP/1.1, where hyper has looked at them already.
+fn header_bytes(request: &Request<Incoming>) -> usize {
+    let fields = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
+    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
+    target + fields.sum::<usize>()
 }
 
 /// A reply whose bytes are as they go out.

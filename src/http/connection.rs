@@ -41,7 +41,7 @@ impl Connection {
         let mut reloads = server.reloads.subscribe();
         let web = server.web.load_full();
         let pace = Arc::new(Pace::new(&server.settings, Instant::now()));
-        server.stats.connections_open.fetch_add(1, Ordering::Relaxed);
+        let _open = Open::new(Arc::clone(&server));
         // Answers are written whole; nothing is gained by waiting for more.
         let _ = stream.set_nodelay(true);
         let stopping = async {
@@ -67,8 +67,23 @@ impl Connection {
                 tracing::debug!(%client, %error, "TLS handshake failed");
             }
         }
-        server.stats.connections_open.fetch_sub(1, Ordering::Relaxed);
         drop(place);
+    }
+}
+
+/// Counts a connection as long as it is open, also when it is cut off.
+struct Open(Arc<Server>);
+
+impl Open {
+    fn new(server: Arc<Server>) -> Self {
+        server.stats.connections_open.fetch_add(1, Ordering::Relaxed);
+        Self(server)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.stats.connections_open.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -144,7 +159,8 @@ fn builder(server: &Server, web: &WebConfig) -> auto::Builder<TokioExecutor> {
     builder
         .http2()
         .timer(TokioTimer::new())
-        .max_header_list_size(u32::try_from(header_bytes).unwrap_or(u32::MAX))
+        // Beyond this h2 refuses by itself, without an identifier; up to it we do.
+        .max_header_list_size(u32::try_from(header_bytes.saturating_mul(4)).unwrap_or(u32::MAX))
         .max_concurrent_streams(STREAMS)
         .max_send_buf_size(SEND_BUFFER);
     if web.http2 { builder } else { builder.http1_only() }
@@ -160,8 +176,8 @@ async fn secured(stream: TcpStream, web: &WebConfig, within: Duration) -> io::Re
 
 /// Always as it is: a configuration that asks for TLS was refused.
 #[cfg(not(feature = "tls"))]
-async fn secured(stream: TcpStream, _: &WebConfig, _: Duration) -> io::Result<Box<dyn Duplex>> {
-    Ok(Box::new(stream))
+fn secured(stream: TcpStream, _: &WebConfig, _: Duration) -> std::future::Ready<io::Result<Box<dyn Duplex>>> {
+    std::future::ready(Ok(Box::new(stream)))
 }
 
 const LOOK_AGAIN: Duration = Duration::from_secs(1);

@@ -49,6 +49,7 @@ enum RateLimit {
 }
 
 /// What `tls_server_config` says, before files are read.
+#[cfg(feature = "tls")]
 #[derive(Debug, Default)]
 pub(crate) struct TlsText<'a> {
     pub(crate) line: u64,
@@ -66,6 +67,7 @@ pub(crate) struct TlsText<'a> {
 }
 
 /// PEM, and the line that names it.
+#[cfg(feature = "tls")]
 #[derive(Debug, Default)]
 pub(crate) struct Source<'a> {
     pub(crate) line: u64,
@@ -125,7 +127,10 @@ impl WebConfig {
             config.http(section, &mut problems);
         }
         if let Some(section) = root.section("tls_server_config", &mut problems) {
+            #[cfg(feature = "tls")]
             config.tls(section, directory, &mut problems);
+            #[cfg(not(feature = "tls"))]
+            without_tls(&section, directory, &mut problems);
         }
         if let Some(section) = root.section("basic_auth_users", &mut problems) {
             config.users(&section, &mut problems);
@@ -160,6 +165,7 @@ impl WebConfig {
         }
     }
 
+    #[cfg(feature = "tls")]
     fn tls(&mut self, mut section: Section<'_>, directory: &Path, problems: &mut Problems) {
         let text = TlsText {
             line: section.line,
@@ -178,22 +184,7 @@ impl WebConfig {
         section.end(problems);
         let sources = [&text.certificate, &text.key, &text.client_ca];
         self.files.extend(sources.into_iter().filter_map(|source| source.file.clone()));
-        self.set_tls(&text, problems);
-    }
-
-    #[cfg(feature = "tls")]
-    fn set_tls(&mut self, text: &TlsText<'_>, problems: &mut Problems) {
-        self.tls = super::tls::server_config(text, &mut |line, what, hint| problems.add(line, what, hint));
-    }
-
-    #[cfg(not(feature = "tls"))]
-    fn set_tls(&mut self, text: &TlsText<'_>, problems: &mut Problems) {
-        let what = "tls_server_config needs TLS, and this program was built without it";
-        problems.add(
-            text.line,
-            what,
-            "build it with --features tls, or put a TLS proxy in front and remove this",
-        );
+        self.tls = super::tls::server_config(&text, &mut |line, what, hint| problems.add(line, what, hint));
     }
 
     fn http(&mut self, mut section: Section<'_>, problems: &mut Problems) {
@@ -286,6 +277,18 @@ impl WebConfig {
     }
 }
 
+/// Plain HTTP where TLS was asked for would be worse than not to start.
+#[cfg(not(feature = "tls"))]
+fn without_tls(section: &Section<'_>, _: &Path, problems: &mut Problems) {
+    let what = "tls_server_config needs TLS, and this program was built without it";
+    problems.add(
+        section.line,
+        what,
+        "build it with --features tls, or put a TLS proxy in front and remove this",
+    );
+}
+
+#[cfg(feature = "tls")]
 fn source<'a>(
     section: &mut Section<'a>,
     inline: &'static str,

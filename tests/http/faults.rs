@@ -182,6 +182,7 @@ fn what_does_not_finish_is_cut_off() {
     server.stop();
     server.join();
     assert!(read_all(&mut stuck).is_empty());
+    assert_eq!(server.stats().connections_open, 0);
 }
 
 #[test]

@@ -158,6 +158,22 @@ fn http2_is_spoken_too() {
 }
 
 #[test]
+fn a_header_that_is_too_large_is_431_in_http2_too() {
+    let server = Running::plain();
+    let mut curl = Command::new("curl");
+    curl.args(["--silent", "--http2-prior-knowledge", "--write-out", "\n%{http_code}"]);
+    curl.args(["--header", &format!("X-Long: {}", "a".repeat(20_000))]);
+    match curl.arg(format!("http://{}/live", server.address)).output() {
+        Ok(output) if output.status.success() => {
+            let said = String::from_utf8(output.stdout).unwrap();
+            assert!(said.ends_with("\n431") && said.contains("request_id"), "{said}");
+        }
+        Ok(output) => eprintln!("skipped: curl cannot speak HTTP/2: {:?}", output.status),
+        Err(error) => eprintln!("skipped: curl cannot be run: {error}"),
+    }
+}
+
+#[test]
 fn http2_without_a_client_program() {
     let server = Running::plain();
     let mut stream = server.connect();

@@ -1,7 +1,6 @@
 //! TLS, client certificates, users, and a reload of all of it.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::thread;
 
 use sidetone::http::{ClientType, WebConfig};
@@ -114,6 +113,7 @@ fn a_broken_file_changes_nothing_and_a_good_one_everything() {
 #[cfg(feature = "tls")]
 mod tls {
     use std::io::{Read, Write};
+    use std::process::Command;
     use std::sync::Arc;
 
     use rustls::pki_types::pem::PemObject;

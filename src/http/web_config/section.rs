@@ -98,6 +98,7 @@ impl<'a> Section<'a> {
     }
 
     /// Texts, each with its line.
+    #[cfg(feature = "tls")]
     pub(super) fn texts(&mut self, key: &'static str, problems: &mut Problems) -> Vec<(&'a str, u64)> {
         let Some(value) = self.value(key) else { return Vec::new() };
         let Node::List(list) = &value.value else {
