@@ -20,6 +20,7 @@ pub mod demux;
 pub mod event;
 pub mod export;
 pub mod hep;
+pub mod http;
 pub mod limits;
 pub mod observer;
 pub mod quality;

@@ -1,0 +1,16 @@
+//! The HTTP listener with real sockets: what it answers, what it refuses, and what it survives.
+//!
+//! Times in the settings are short where a test waits for them to pass, and long where they must not; no test says
+//! how long anything took.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot run its subject has failed")]
+#![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
+
+#[path = "http/faults.rs"]
+mod faults;
+#[path = "http/routes.rs"]
+mod routes;
+#[path = "http/secured.rs"]
+mod secured;
+#[path = "http/support.rs"]
+mod support;
