@@ -17,6 +17,7 @@ mod input;
 pub mod pcap;
 pub mod pcapng;
 mod reader;
+pub mod ring;
 #[cfg(test)]
 mod tests;
 

@@ -22,6 +22,12 @@ pub enum Command {
     /// Measure the calls in capture files
     #[command(after_help = EXIT_CODES, after_long_help = ANALYZE_EXAMPLES)]
     Analyze(Analyze),
+    /// Measure the calls on the wire, and serve what is measured over HTTP
+    #[command(after_help = EXIT_CODES, after_long_help = RUN_EXAMPLES)]
+    Run(Run),
+    /// Check a configuration; print all that is wrong with it
+    #[command(after_long_help = CHECK_EXAMPLES)]
+    Check(Run),
     /// Write a capture of calls whose impairments are known
     #[command(after_long_help = SIMULATE_EXAMPLES)]
     Simulate(Simulate),
@@ -40,6 +46,14 @@ pub enum Command {
         /// Of which command
         command: Option<String>,
     },
+}
+
+/// `sidetone run` and `sidetone check`
+#[derive(Clone, Debug, Args)]
+pub struct Run {
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE", env = "SIDETONE_CONFIG")]
+    pub config: Option<PathBuf>,
 }
 
 /// `sidetone analyze`
@@ -160,7 +174,8 @@ Exit codes:
   2   bad usage
   64  bad configuration
   66  input missing or unreadable
-  74  input or output broke; a damaged capture is reported up to the damage";
+  74  input or output broke; a damaged capture is reported up to the damage
+  77  no permission; the message says which capability is missing";
 
 const ROOT_EXAMPLES: &str = "\
 Examples:
@@ -180,6 +195,20 @@ Exit codes:
   64  bad configuration
   66  input missing or unreadable
   74  input or output broke; a damaged capture is reported up to the damage (0 with --lenient)";
+
+const RUN_EXAMPLES: &str = "\
+Examples:
+  sidetone run                                           captures everywhere, serves 127.0.0.1:9767
+  SIDETONE_CAPTURE_INTERFACES=eth0 sidetone run
+  sidetone run --config /etc/sidetone/sidetone.toml
+  curl http://127.0.0.1:9767/api/streams?limit=10        the worst streams that are up
+
+It needs CAP_NET_RAW to open its sockets and drops every capability once they are open.
+SIGTERM ends it.";
+
+const CHECK_EXAMPLES: &str = "\
+Examples:
+  sidetone check --config /etc/sidetone/sidetone.toml";
 
 const SIMULATE_EXAMPLES: &str = "\
 Examples:

@@ -11,8 +11,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::net::SocketAddr;
 use std::path::Path;
 
+use crate::agent;
 use crate::observer;
 
 mod file;
@@ -27,6 +29,8 @@ use file::{Reader, Section};
 pub struct Config {
     /// What the measuring core is told.
     pub observer: observer::Settings,
+    /// What the agent captures and serves.
+    pub agent: agent::Settings,
 }
 
 /// One thing that is wrong with the configuration.
@@ -70,6 +74,7 @@ pub fn read(name: &str, text: &str, variables: &BTreeMap<String, String>) -> Res
 
 impl Config {
     fn fill(&mut self, reader: &mut Reader<'_>) {
+        self.fill_agent(reader);
         let observer::Settings { limits, rating, calls } = &mut self.observer;
         reader.section("limits", |section| {
             let mut entries = |key, to: &mut usize| section.number(key, to, 1..=MAX_ENTRIES);
@@ -100,6 +105,46 @@ impl Config {
     }
 }
 
+impl Config {
+    fn fill_agent(&mut self, reader: &mut Reader<'_>) {
+        let agent = &mut self.agent;
+        reader.section("capture", |section| {
+            if let Some(interfaces) = section.given("interfaces") {
+                agent.interfaces = interfaces;
+            }
+            let whole_blocks = |bytes: &u64| {
+                let blocks = agent.ring.block_bytes as u64;
+                if *bytes >= 2 * blocks && bytes.is_multiple_of(blocks) && *bytes <= MAX_RING_BYTES {
+                    Ok(())
+                } else {
+                    Err(format!("it must be a multiple of {blocks}, {} to {MAX_RING_BYTES}", 2 * blocks))
+                }
+            };
+            if let Some(bytes) = section.checked("ring_bytes", whole_blocks) {
+                agent.ring.ring_bytes = usize::try_from(bytes).unwrap_or(agent.ring.ring_bytes);
+            }
+        });
+        reader.section("http", |section| {
+            let addresses = |listen: &Vec<String>| match listen.iter().find(|at| address(at).is_none()) {
+                Some(wrong) => Err(format!("{wrong:?} is no address and port, as in 127.0.0.1:9767")),
+                None if listen.is_empty() => Err("name at least one address".into()),
+                None => Ok(()),
+            };
+            if let Some(listen) = section.checked("listen", addresses) {
+                agent.listen = listen.iter().filter_map(|at| address(at)).collect();
+            }
+            if let Some(file) = section.given::<String>("web_config") {
+                agent.web_config = Some(file.into());
+            }
+        });
+    }
+}
+
+fn address(text: &str) -> Option<SocketAddr> {
+    text.parse().ok()
+}
+
+const MAX_RING_BYTES: u64 = 2 << 30;
 /// Numbers of entries fit 32 bits with room to spare.
 const MAX_ENTRIES: u64 = 1_000_000_000;
 /// The largest IP datagram and SIP message must fit.

@@ -11,6 +11,7 @@
 //! `(time, bytes)` and yield facts. They know no socket, clock, thread, log or metrics library; time is the
 //! packet's own ([`Stamp`]). Everything else is a thin shell around them.
 
+pub mod agent;
 pub mod analyze;
 pub mod call;
 pub mod capture;

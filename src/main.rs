@@ -8,6 +8,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+use sidetone::agent;
 use sidetone::analyze;
 use sidetone::cli::{self, Cli, Command, Simulate};
 use sidetone::config::{self, Config};
@@ -28,6 +29,14 @@ fn main() -> ExitCode {
             Ok(config) => ExitCode::from(analyze::run(&args, |sink, progress| {
                 analyze::drive(&args, config.observer, sink, progress)
             })),
+            Err(code) => code,
+        },
+        Command::Run(args) => match configuration(args.config.as_deref()) {
+            Ok(config) => ExitCode::from(agent::run(config)),
+            Err(code) => code,
+        },
+        Command::Check(args) => match configuration(args.config.as_deref()) {
+            Ok(_) => ExitCode::SUCCESS,
             Err(code) => code,
         },
         Command::Simulate(args) => simulate(&args),

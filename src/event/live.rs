@@ -3,6 +3,8 @@
 //! A copy, made by the one who owns the state, for scrapes and the JSON interface. Small on purpose: it is made while
 //! packets wait.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use super::{Band, CallState, Direction, Missing, SipTransport, Totals, Via};
@@ -115,6 +117,58 @@ pub struct StreamCounts {
     pub restarts: u64,
     pub discontinuities: u64,
     pub stalls: u64,
+}
+
+impl StreamCounts {
+    /// How much more this is than `before`.
+    #[must_use]
+    pub fn beyond(&self, before: &Self) -> Self {
+        Self {
+            packets: self.packets.saturating_sub(before.packets),
+            bytes: self.bytes.saturating_sub(before.bytes),
+            expected: self.expected.saturating_sub(before.expected),
+            lost: self.lost.saturating_sub(before.lost),
+            duplicates: self.duplicates.saturating_sub(before.duplicates),
+            reordered: self.reordered.saturating_sub(before.reordered),
+            rejected: self.rejected.saturating_sub(before.rejected),
+            late50: self.late50.saturating_sub(before.late50),
+            late200: self.late200.saturating_sub(before.late200),
+            late_adaptive: self.late_adaptive.saturating_sub(before.late_adaptive),
+            restarts: self.restarts.saturating_sub(before.restarts),
+            discontinuities: self.discontinuities.saturating_sub(before.discontinuities),
+            stalls: self.stalls.saturating_sub(before.stalls),
+        }
+    }
+}
+
+impl Totals {
+    /// How much more was counted than `before`; what is no counter stands as it is here.
+    #[must_use]
+    pub fn beyond(&self, before: &Self) -> Self {
+        fn each<K: Ord + Clone>(now: &BTreeMap<K, u64>, before: &BTreeMap<K, u64>) -> BTreeMap<K, u64> {
+            let more = |(key, count): (&K, &u64)| {
+                (key.clone(), count.saturating_sub(before.get(key).copied().unwrap_or(0)))
+            };
+            now.iter().map(more).collect()
+        }
+        Self {
+            packets: self.packets.saturating_sub(before.packets),
+            bytes: self.bytes.saturating_sub(before.bytes),
+            skipped: each(&self.skipped, &before.skipped),
+            undecoded: self.undecoded.saturating_sub(before.undecoded),
+            fragments: self.fragments.saturating_sub(before.fragments),
+            duplicates: self.duplicates.saturating_sub(before.duplicates),
+            truncated: self.truncated.saturating_sub(before.truncated),
+            requests: each(&self.requests, &before.requests),
+            responses: each(&self.responses, &before.responses),
+            retransmissions: self.retransmissions.saturating_sub(before.retransmissions),
+            malformed: self.malformed.saturating_sub(before.malformed),
+            orphans: self.orphans.saturating_sub(before.orphans),
+            defects: each(&self.defects, &before.defects),
+            evicted: each(&self.evicted, &before.evicted),
+            ..self.clone()
+        }
+    }
 }
 
 impl LiveStream {

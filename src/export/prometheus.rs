@@ -12,6 +12,7 @@ pub mod catalogue;
 pub mod text;
 
 mod family;
+mod live;
 mod media;
 mod observer;
 mod sip;
@@ -22,7 +23,7 @@ use prometheus_client::encoding::text as openmetrics;
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use crate::event::{CallResult, Event, Sink, Totals};
+use crate::event::{CallResult, Event, Live, Sink, Totals};
 use catalogue::Entry;
 use family::Declare;
 
@@ -34,6 +35,7 @@ pub struct Metrics {
     sip: sip::SipMetrics,
     media: media::MediaMetrics,
     observer: observer::ObserverMetrics,
+    live: live::LiveMetrics,
 }
 
 /// Which exposition format to write.
@@ -52,6 +54,7 @@ impl Metrics {
         let sip = sip::SipMetrics::declare(&mut declare);
         let media = media::MediaMetrics::declare(&mut declare);
         let observer = observer::ObserverMetrics::declare(&mut declare);
+        let live = live::LiveMetrics::declare(&mut declare);
         let Declare { mut registry, mut catalogue } = declare;
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
         registry.register("sidetone_build", "Version of this program", build);
@@ -61,13 +64,26 @@ impl Metrics {
             labels: &["version"],
             help: "Version of this program",
         });
-        Self { registry, catalogue, sip, media, observer }
+        Self { registry, catalogue, sip, media, observer, live }
     }
 
-    /// Adds the counters of the input; to be called once, when it is over.
+    /// Takes the counters of the input so far.
     pub fn add(&mut self, totals: &Totals) {
-        self.sip.add(totals);
-        self.observer.add(totals);
+        let news = self.live.news(totals);
+        self.sip.add(&news);
+        self.observer.add(&news);
+    }
+
+    /// Takes what is up, in its turn among the events: gauges as they stand, and the counters of streams that live.
+    /// `dropped` packets at the tap and `lost_events` are totals too.
+    pub fn live(&mut self, live: &Live, dropped: u64, lost_events: u64) {
+        self.add(&live.totals);
+        for stream in &live.streams {
+            let news = self.live.beyond(stream.serial, &stream.counts);
+            self.media.counted(stream.codec, stream.direction, &news);
+        }
+        self.sip.set_live(live);
+        self.live.set(live, dropped, lost_events);
     }
 
     /// Writes all families that have a value.
@@ -105,7 +121,11 @@ impl Sink for Metrics {
             }
             Event::Registration(registration) => self.sip.registration(registration),
             Event::Transfer(transfer) => self.sip.transfer(transfer),
-            Event::Stream(stream) => self.media.stream(stream),
+            Event::Stream(stream) => {
+                let news = self.live.ended(stream);
+                self.media.counted(stream.codec, stream.direction, &news);
+                self.media.stream(stream);
+            }
             Event::Report(report) => self.media.report(report),
             Event::Window(window) => {
                 self.media.window(window);

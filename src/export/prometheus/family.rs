@@ -97,6 +97,15 @@ impl<const N: usize> Gauges<N> {
     pub(super) fn raise(&self, values: [Value; N]) {
         self.family.get_or_create(&labels(self.keys, values)).inc();
     }
+
+    pub(super) fn set(&self, values: [Value; N], to: usize) {
+        self.family.get_or_create(&labels(self.keys, values)).set(to as i64);
+    }
+
+    /// Forgets all label values.
+    pub(super) fn clear(&self) {
+        self.family.clear();
+    }
 }
 
 /// A histogram for each set of label values.

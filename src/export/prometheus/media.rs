@@ -1,6 +1,6 @@
 //! Families about RTP streams and what endpoints report (MEAS A.2).
 
-use crate::event::{Band, Direction, Report, ReportKind, Stream, Window};
+use crate::event::{Band, Direction, Report, ReportKind, Stream, StreamCounts, Window};
 use crate::rtp::payload::Codec;
 
 use super::family::{Counters, Declare, Histograms, Value};
@@ -169,32 +169,34 @@ impl MediaMetrics {
         }
     }
 
+    /// What a stream has counted since it was last told.
+    pub(super) fn counted(&self, of: Codec, way: Option<Direction>, counts: &StreamCounts) {
+        let labels = || [codec(of).into(), direction(way).into()];
+        for (counter, count) in [
+            (&self.packets, counts.packets),
+            (&self.bytes, counts.bytes),
+            (&self.expected, counts.expected),
+            (&self.lost, counts.lost),
+            (&self.duplicates, counts.duplicates),
+            (&self.reordered, counts.reordered),
+            (&self.rejected, counts.rejected),
+        ] {
+            counter.add(labels(), count);
+        }
+        for (buffer, count) in
+            [("fixed50", counts.late50), ("fixed200", counts.late200), (ADAPTIVE, counts.late_adaptive)]
+        {
+            let [codec, way] = labels();
+            self.discarded.add([codec, way, buffer.into()], count);
+        }
+        self.restarts.add([], counts.restarts);
+        self.discontinuities.add([], counts.discontinuities);
+        self.stalls.add([], counts.stalls);
+    }
+
+    /// A stream that is over, but for its counters.
     pub(super) fn stream(&self, stream: &Stream) {
         let way = || Value::Borrowed(direction(stream.direction));
-        let stream_labels = || [codec(stream.codec).into(), way()];
-        for (counter, count) in [
-            (&self.packets, stream.packets),
-            (&self.bytes, stream.bytes),
-            (&self.expected, stream.expected),
-            (&self.lost, stream.lost),
-            (&self.duplicates, stream.duplicates),
-            (&self.reordered, stream.reordered),
-            (&self.rejected, stream.rejected),
-        ] {
-            counter.add(stream_labels(), count);
-        }
-        if let Some(discarded) = stream.discarded {
-            for (buffer, count) in [
-                ("fixed50", discarded.fixed50),
-                ("fixed200", discarded.fixed200),
-                (ADAPTIVE, discarded.adaptive),
-            ] {
-                self.discarded.add([codec(stream.codec).into(), way(), buffer.into()], count);
-            }
-        }
-        self.restarts.add([], stream.restarts);
-        self.discontinuities.add([], stream.discontinuities);
-        self.stalls.add([], stream.stalls);
         if stream.dead_air == Some(true) {
             self.dead_air.add([way()], 1);
         }
@@ -260,7 +262,7 @@ pub(super) fn codec(codec: Codec) -> &'static str {
     codec.name()
 }
 
-fn direction(direction: Option<Direction>) -> &'static str {
+pub(super) fn direction(direction: Option<Direction>) -> &'static str {
     match direction {
         Some(Direction::ToCaller) => "to_caller",
         Some(Direction::ToCallee) => "to_callee",

@@ -3,6 +3,7 @@
 use crate::event::{
     Call, CallResult, CallState, EndReason, Missing, Registration, RegistrationResult, Totals, Transfer,
 };
+use crate::rtp::payload::Codec;
 
 use super::family::{Counters, Declare, Gauges, Histograms, Value};
 
@@ -22,6 +23,7 @@ pub(super) struct SipMetrics {
     results: Counters<4>,
     ended: Counters<1>,
     one_way: Counters<1>,
+    one_way_active: Gauges<1>,
     forked: Counters<0>,
     early_media: Counters<0>,
     transfers: Counters<2>,
@@ -51,6 +53,7 @@ impl SipMetrics {
             results: on.counter("voip_sip_attempt_results", &["tenant", "route", "result", "code"], "Call attempts by their one final outcome and its status code"),
             ended: on.counter("voip_calls_ended", &["reason"], "Answered calls that ended, by how they ended"),
             one_way: on.counter("voip_calls_oneway", &["missing"], "Calls in which one direction carried no media, by the direction that was missing"),
+            one_way_active: on.gauge("voip_calls_oneway_active", &["missing"], "Calls up now in which one direction carries no media, by the direction that is missing"),
             forked: on.counter("voip_sip_forked_attempts", &[], "Attempts that reached several places at once"),
             early_media: on.counter("voip_sip_early_media", &[], "Attempts with a session description before the answer"),
             transfers: on.counter("voip_sip_transfers", &["type", "result"], "Transfers by kind and outcome"),
@@ -103,10 +106,34 @@ impl SipMetrics {
             }
             return;
         }
-        self.active.raise([state_name(call.state).into()]);
-        if call.state == CallState::Confirmed {
-            self.up.raise([tenant(), route(), call.codec.map_or("unknown", super::media::codec).into()]);
+        self.stands(call.state, call.tenant.as_deref(), call.route.as_deref(), call.codec);
+    }
+
+    /// A call that is up.
+    pub(super) fn stands(
+        &self,
+        state: CallState,
+        tenant: Option<&str>,
+        route: Option<&str>,
+        codec: Option<Codec>,
+    ) {
+        self.active.raise([state_name(state).into()]);
+        if state == CallState::Confirmed {
+            let codec = codec.map_or("unknown", super::media::codec);
+            self.up.raise([owned(tenant), owned(route), codec.into()]);
         }
+    }
+
+    /// A call that is up and misses a direction.
+    pub(super) fn one_way_now(&self, missing: Missing) {
+        self.one_way_active.raise([missing_name(missing).into()]);
+    }
+
+    /// Forgets what was up.
+    pub(super) fn clear_live(&self) {
+        self.active.clear();
+        self.up.clear();
+        self.one_way_active.clear();
     }
 
     pub(super) fn registration(&self, registration: &Registration) {

@@ -1,0 +1,147 @@
+//! What the agent serves: metrics, health, live calls and streams.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::shared::Shared;
+use crate::event::{Live, LiveCall, LiveStream};
+use crate::export::prometheus::Exposition;
+use crate::http::{Condition, Content, Format, Health, Later, Part, Query, Refusal};
+
+/// The pages of one agent.
+pub(super) struct Pages {
+    shared: Arc<Shared>,
+}
+
+impl Pages {
+    pub(super) fn new(shared: Arc<Shared>) -> Self {
+        Self { shared }
+    }
+
+    /// A snapshot made after this call.
+    async fn live(&self) -> Result<Arc<Live>, Refusal> {
+        let mut published = self.shared.live.subscribe();
+        self.shared.wanted.store(true, Ordering::Release);
+        let fresh = tokio::time::timeout(PATIENCE, published.changed()).await;
+        if !matches!(fresh, Ok(Ok(()))) {
+            return Err(Refusal::Unavailable("the capture thread does not answer".into()));
+        }
+        Ok(Arc::clone(&published.borrow()))
+    }
+
+    fn parts(&self, live: Result<Arc<Live>, Refusal>) -> Vec<Part> {
+        let away = self.shared.away.load(Ordering::Relaxed);
+        let dropped = self.shared.dropped.load(Ordering::Relaxed);
+        let lost = self.shared.lost_events.load(Ordering::Relaxed);
+        let capture = match live {
+            Err(refusal) => {
+                (Condition::Down, BTreeMap::from([("reason".into(), json!(refusal.to_string()))]))
+            }
+            Ok(live) => (
+                if away > 0 { Condition::Degraded } else { Condition::Up },
+                BTreeMap::from([
+                    ("packets".into(), json!(live.totals.packets)),
+                    ("dropped".into(), json!(dropped)),
+                    ("interfaces_away".into(), json!(away)),
+                    ("calls".into(), json!(live.calls.len())),
+                    ("streams".into(), json!(live.streams.len())),
+                ]),
+            ),
+        };
+        let part = |name: &str, (status, detail): (Condition, _)| Part { name: name.into(), status, detail };
+        let queue = BTreeMap::from([("lost_events".into(), json!(lost))]);
+        let events = if lost > 0 { Condition::Degraded } else { Condition::Up };
+        vec![part("capture", capture), part("events", (events, queue))]
+    }
+}
+
+impl Content for Pages {
+    fn formats(&self) -> &[Format] {
+        &[Format::Classic, Format::OpenMetrics]
+    }
+
+    fn metrics(&self, format: Format) -> Later<'_, Result<Vec<u8>, Refusal>> {
+        Box::pin(async move {
+            self.live().await?;
+            let exposition = match format {
+                Format::OpenMetrics => Exposition::OpenMetrics,
+                Format::Classic | Format::Protobuf => Exposition::Classic,
+            };
+            let mut body = Vec::new();
+            self.shared
+                .metrics()
+                .write(exposition, &mut body)
+                .map_err(|error| Refusal::Unavailable(error.to_string()))?;
+            Ok(body)
+        })
+    }
+
+    fn health(&self) -> Later<'_, Health> {
+        Box::pin(async { Health::of(self.parts(self.live().await)) })
+    }
+
+    fn ready(&self) -> Later<'_, Result<(), String>> {
+        Box::pin(async { self.live().await.map(|_| ()).map_err(|refusal| refusal.to_string()) })
+    }
+
+    fn calls<'a>(&'a self, query: &'a Query) -> Later<'a, Result<Vec<u8>, Refusal>> {
+        Box::pin(async {
+            let limit = limit(query)?;
+            let live = self.live().await?;
+            let shown: Vec<&LiveCall> = live.calls.iter().take(limit).collect();
+            json(&json!({ "at": live.at, "total": live.calls.len(), "calls": shown }))
+        })
+    }
+
+    fn call<'a>(&'a self, id: &'a str) -> Later<'a, Result<Option<Vec<u8>>, Refusal>> {
+        Box::pin(async move {
+            let live = self.live().await?;
+            let Some(place) = live.calls.iter().position(|call| call.call_id == id) else { return Ok(None) };
+            let streams: Vec<&LiveStream> =
+                live.streams.iter().filter(|stream| stream.call == Some(place as u32)).collect();
+            json(&json!({ "at": live.at, "call": live.calls.get(place), "streams": streams })).map(Some)
+        })
+    }
+
+    fn streams<'a>(&'a self, query: &'a Query) -> Later<'a, Result<Vec<u8>, Refusal>> {
+        Box::pin(async {
+            let limit = limit(query)?;
+            let live = self.live().await?;
+            let mut worst: Vec<&LiveStream> = live.streams.iter().collect();
+            let mos = |stream: &LiveStream| stream.mos.unwrap_or(f64::INFINITY);
+            worst.sort_by(|one, other| mos(one).total_cmp(&mos(other)));
+            worst.truncate(limit);
+            json(&json!({ "at": live.at, "total": live.streams.len(), "streams": worst }))
+        })
+    }
+
+    fn config(&self) -> Later<'_, Result<Vec<u8>, Refusal>> {
+        Box::pin(async { Err(Refusal::Unavailable("the configuration is not shown yet".into())) })
+    }
+}
+
+/// Rows that are asked for, `?limit=N`.
+fn limit(query: &Query) -> Result<usize, Refusal> {
+    match query.first("limit") {
+        None => Ok(USUAL_ROWS),
+        Some(text) => text
+            .parse()
+            .ok()
+            .filter(|limit| (1..=MOST_ROWS).contains(limit))
+            .ok_or_else(|| Refusal::BadQuery(format!("limit is a whole number, 1 to {MOST_ROWS}"))),
+    }
+}
+
+fn json(value: &impl Serialize) -> Result<Vec<u8>, Refusal> {
+    serde_json::to_vec(value).map_err(|error| Refusal::Unavailable(error.to_string()))
+}
+
+/// How long a scrape waits for its snapshot.
+const PATIENCE: Duration = Duration::from_secs(5);
+const USUAL_ROWS: usize = 1000;
+const MOST_ROWS: usize = 100_000;

@@ -1,0 +1,71 @@
+//! What the threads of the agent share.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use crate::event::Sink;
+use crate::event::{Event, Live};
+use crate::export::prometheus::Metrics;
+
+/// What the capture thread tells.
+#[allow(clippy::large_enum_variant, reason = "moved once, into the queue")]
+pub(super) enum Fact {
+    /// Something became final.
+    Event(Event),
+    /// What is up, because somebody asked.
+    Live(Arc<Live>),
+}
+
+/// Flags and counters of the capture, the snapshot it makes, and the metrics fed by its events.
+#[derive(Debug)]
+pub(super) struct Shared {
+    /// The agent goes down.
+    pub(super) stop: AtomicBool,
+    /// Somebody waits for a snapshot.
+    pub(super) wanted: AtomicBool,
+    /// The last snapshot.
+    pub(super) live: watch::Sender<Arc<Live>>,
+    /// Packets the kernel has dropped at the tap.
+    pub(super) dropped: AtomicU64,
+    /// Events that found the queue full.
+    pub(super) lost_events: AtomicU64,
+    /// Interfaces that are away.
+    pub(super) away: AtomicU64,
+    metrics: Mutex<Metrics>,
+}
+
+impl Default for Shared {
+    fn default() -> Self {
+        Self {
+            stop: AtomicBool::new(false),
+            wanted: AtomicBool::new(false),
+            live: watch::Sender::new(Arc::default()),
+            dropped: AtomicU64::new(0),
+            lost_events: AtomicU64::new(0),
+            away: AtomicU64::new(0),
+            metrics: Mutex::new(Metrics::new()),
+        }
+    }
+}
+
+impl Shared {
+    /// Takes one fact into the metrics; a snapshot is for the pages too.
+    pub(super) fn take(&self, fact: Fact) {
+        match fact {
+            Fact::Event(event) => self.metrics().event(event),
+            Fact::Live(live) => {
+                let dropped = self.dropped.load(Ordering::Relaxed);
+                let lost = self.lost_events.load(Ordering::Relaxed);
+                self.metrics().live(&live, dropped, lost);
+                self.live.send_replace(live);
+            }
+        }
+    }
+
+    /// The metrics. Counters are whole after every step, so a thread that died left nothing half done.
+    pub(super) fn metrics(&self) -> MutexGuard<'_, Metrics> {
+        self.metrics.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
