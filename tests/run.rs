@@ -3,6 +3,9 @@
 //!
 //! Needs root, ip, tcpreplay, curl and setpriv; says so and skips where they are not there.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot run its subject has failed")]
+#![allow(clippy::print_stdout, reason = "what is skipped is said")]
+
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
@@ -42,7 +45,7 @@ fn live_counters_equal_those_of_the_file() {
     let file = String::from_utf8(file.stdout).unwrap();
     let ended = || {
         let (_, body) = net.fetch(&format!("{address}/metrics"));
-        (samples(&body, "voip_sip_session_duration_seconds_count") == 4.0).then_some(body)
+        (samples(&body, "voip_sip_session_duration_seconds_count") > 3.5).then_some(body)
     };
     let mut live = None;
     assert!(
@@ -71,7 +74,7 @@ fn live_counters_equal_those_of_the_file() {
         assert!((live - file).abs() < 0.5, "{name}: {live} live, {file} from the file");
     }
     assert!(samples(&live, "voip_rtp_lost_total") > 0.0, "the capture has losses");
-    assert_eq!(samples(&live, "voip_calls_active_total"), 0.0);
+    assert!(samples(&live, "voip_calls_active_total") < 0.5, "no call is up");
     assert_eq!(net.fetch(&format!("{address}/health?detailed=true")).0, 200);
 
     succeed(Command::new("kill").args(["-TERM", &agent.id().to_string()]));

@@ -1,5 +1,6 @@
 #!/bin/sh
-# tools.sh TOOL...: installs what is missing of cc, c++, time, tshark, tcpdump, promtool, on Debian and Ubuntu.
+# tools.sh TOOL...: installs what is missing of cc, c++, time, tshark, tcpdump, promtool, curl, openssl, ip, tcpreplay,
+# setpriv, on Debian and Ubuntu.
 # Without a C compiler nothing can be built, so that is an error. The others are what the tests and the
 # comparison look at: what needs them says so and is skipped.
 set -eu
@@ -39,6 +40,8 @@ else
         cc) apt_install gcc libc6-dev ;;
         c++) apt_install g++ ;;
         promtool) unpack_promtool ;;
+        ip) apt_install iproute2 ;;
+        setpriv) apt_install util-linux ;;
         *) apt_install "$tool" ;;
         esac || echo "tools: $tool could not be installed" >&2
     done

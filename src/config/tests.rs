@@ -15,6 +15,14 @@ fn problems(text: &str, pairs: &[(&str, &str)]) -> Vec<String> {
 
 /// Every key there is, with a value that is not its default.
 const ALL: &str = r#"
+[capture]
+interfaces = ["eth0", "eth1"]
+ring_bytes = 16777216
+
+[http]
+listen = ["127.0.0.1:9000", "[::1]:9000"]
+web_config = "web-config.yml"
+
 [limits]
 calls = 1_000
 transactions = 2000

@@ -146,7 +146,7 @@ mod tests {
         assert_eq!(taken(&limiter, address(1), start), 3);
         assert_eq!(limiter.take(address(1), RATE, start), Err(Duration::from_millis(500)));
         assert_eq!(taken(&limiter, address(1), start + Duration::from_secs(1)), 2);
-        assert_eq!(taken(&limiter, address(1), start + Duration::from_secs(60)), 3, "no more than a burst");
+        assert_eq!(taken(&limiter, address(1), start + Duration::from_mins(1)), 3, "no more than a burst");
     }
 
     #[test]
