@@ -121,10 +121,13 @@ fn variables_stand_over_the_file() {
         ("SIDETONE_QUALITY_ASSUMED_OWD_MS", "12.5"),
         ("SIDETONE_SIP_CORRELATION_HEADERS", "X-A, X-B"),
         ("SIDETONE_CONFIG", "s.toml"),
-        ("SIDETONE_HTTP_LISTEN", "for the agent"),
+        ("SIDETONE_HTTP_LISTEN", "127.0.0.1:9000,[::1]:9000"),
+        ("SIDETONE_LOKI_URL", "for a section that is not there yet"),
         ("PATH", "/bin"),
     ]);
-    let observer = read("s.toml", "[limits]\ncalls = 'wrong'\nstreams = 7", &given).unwrap().observer;
+    let config = read("s.toml", "[limits]\ncalls = 'wrong'\nstreams = 7", &given).unwrap();
+    assert_eq!(config.agent.listen, ["127.0.0.1:9000".parse().unwrap(), "[::1]:9000".parse().unwrap()]);
+    let observer = config.observer;
     assert_eq!((observer.limits.calls, observer.limits.streams), (2000, 7));
     assert!(!observer.rating.concealment);
     assert_eq!(observer.rating.assumed_delay_ms, Some(12.5));

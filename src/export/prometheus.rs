@@ -147,6 +147,7 @@ mod tests {
     /// Facts that give every family a value.
     fn fed() -> Metrics {
         let mut metrics = Metrics::new();
+        metrics.live(&samples::live(), 1, 1);
         for event in samples::events() {
             metrics.event(event);
         }
@@ -189,6 +190,47 @@ mod tests {
         let declared: BTreeSet<_> =
             metrics.catalogue().iter().map(|entry| format!("{} {}", entry.name, entry.kind)).collect();
         assert_eq!(exported, declared);
+    }
+
+    fn sum(metrics: &Metrics, name: &str) -> u64 {
+        let text = written(metrics, Exposition::Classic);
+        let samples = text.lines().filter(|line| line.starts_with(name));
+        samples.filter_map(|line| line.rsplit_once(' ')?.1.parse::<u64>().ok()).sum()
+    }
+
+    #[test]
+    fn a_stream_counts_while_it_lives_and_no_packet_twice() {
+        let mut metrics = Metrics::new();
+        let mut live = samples::live();
+        metrics.live(&live, 0, 0);
+        assert_eq!(sum(&metrics, "voip_rtp_packets_total"), 1000);
+        metrics.live(&live, 0, 0);
+        assert_eq!(sum(&metrics, "voip_rtp_packets_total"), 1000, "nothing new");
+        live.streams[0].counts.packets = 1500;
+        live.streams[0].codec = crate::rtp::payload::Codec::G729;
+        metrics.live(&live, 0, 0);
+        assert_eq!(sum(&metrics, "voip_rtp_packets_total"), 1500, "under another label, but in all");
+        assert_eq!(sum(&metrics, "voip_rtp_streams_active"), 1);
+        let ended = samples::stream();
+        let packets = ended.packets;
+        metrics.event(Event::Stream(ended));
+        assert_eq!(sum(&metrics, "voip_rtp_packets_total"), packets);
+        live.streams.clear();
+        live.calls.clear();
+        metrics.live(&live, 0, 0);
+        assert_eq!(sum(&metrics, "voip_rtp_packets_total"), packets);
+        assert_eq!(sum(&metrics, "voip_rtp_streams_active"), 0);
+        assert_eq!(sum(&metrics, "voip_calls_active_total"), 0);
+    }
+
+    #[test]
+    fn totals_are_taken_once_however_often_they_are_told() {
+        let mut metrics = Metrics::new();
+        let totals = samples::totals();
+        metrics.add(&totals);
+        let once = written(&metrics, Exposition::Classic);
+        metrics.add(&totals);
+        assert_eq!(written(&metrics, Exposition::Classic), once);
     }
 
     #[test]

@@ -13,6 +13,50 @@ pub(crate) fn endpoint(ip: &str, port: u16) -> Endpoint {
     Endpoint { ip: ip.parse::<IpAddr>().unwrap(), port }
 }
 
+/// That call while it was up, its caller not heard, with the stream of [`stream`] on its way.
+pub(crate) fn live() -> Live {
+    let (call, stream) = (call(), stream());
+    Live {
+        at: START.plus_seconds(20),
+        calls: vec![LiveCall {
+            call_id: call.call_id,
+            from: call.from,
+            to: call.to,
+            source: call.source,
+            destination: call.destination,
+            transport: call.transport,
+            via: call.via,
+            state: CallState::Confirmed,
+            start: START,
+            answered: Some(START.plus_seconds(6)),
+            tenant: None,
+            route: None,
+            codec: call.codec,
+            one_way: Some(Missing::ToCallee),
+        }],
+        streams: vec![LiveStream {
+            serial: 1,
+            ssrc: 0x1a2b_3c4d,
+            source: stream.source,
+            destination: stream.destination,
+            call: Some(0),
+            direction: stream.direction,
+            codec: stream.codec,
+            early: false,
+            hop: 0,
+            first: stream.first,
+            last: START.plus_seconds(20),
+            counts: StreamCounts { packets: 1000, expected: 1010, lost: 10, ..StreamCounts::default() },
+            jitter: Some(0.002),
+            mos: Some(4.1),
+            band: stream.band,
+        }],
+        registrations: 3,
+        tables: vec![("calls", 1)],
+        ..Live::default()
+    }
+}
+
 /// An answered, unremarkable call.
 pub(crate) fn call() -> Call {
     Call {
