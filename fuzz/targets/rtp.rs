@@ -78,6 +78,7 @@ fn check(stream: &Stream, closed: &[Closed], pushed: u64) {
         concealment: None,
         receiver_delay: None,
         implausible: false,
+        tainted: false,
         worst_window: None,
     });
     assert_eq!(fact.packets + fact.lost, fact.expected, "{fact:?}");
