@@ -5,8 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use crate::event::Sink;
-use crate::event::{Event, Live};
+use crate::event::{Event, Live, Sink};
 use crate::export::prometheus::Metrics;
 
 /// What the capture thread tells.

@@ -20,6 +20,7 @@ pub(super) struct Tap {
     /// Packet time that was reached.
     reached: Stamp,
     next_look: Stamp,
+    next_snapshot: Stamp,
 }
 
 impl Tap {
@@ -30,7 +31,8 @@ impl Tap {
         shared: Arc<Shared>,
     ) -> Self {
         let observer = Observer::new(settings);
-        Self { rings, observer, events, shared, reached: Stamp(0), next_look: Stamp(0) }
+        let never = Stamp(0);
+        Self { rings, observer, events, shared, reached: never, next_look: never, next_snapshot: never }
     }
 
     /// Until it is told to stop; then everything open becomes final.
@@ -72,12 +74,13 @@ impl Tap {
             let Self { observer, events, shared, .. } = self;
             observer.tick(now, &mut |event| tell(events, shared, event));
         }
-        if self.shared.wanted.swap(false, Ordering::AcqRel) {
+        // Who asks oftener waits a little: a storm of requests must not keep this thread from its packets.
+        if self.shared.wanted.load(Ordering::Acquire) && is_due(&mut self.next_snapshot, now, SNAPSHOT_NANOS)
+        {
+            self.shared.wanted.store(false, Ordering::Release);
             self.publish();
         }
-        // The second test is for a clock that was set back.
-        if now >= self.next_look || self.next_look.nanos_since(now) > 2 * LOOK_NANOS {
-            self.next_look = now.plus_nanos(LOOK_NANOS);
+        if is_due(&mut self.next_look, now, LOOK_NANOS) {
             let dropped: u64 = self.rings.iter().map(Ring::dropped).sum();
             if dropped > 0 {
                 self.shared.dropped.fetch_add(dropped, Ordering::Relaxed);
@@ -90,11 +93,22 @@ impl Tap {
 
     /// The snapshot goes the way of the events, so that whoever sums up both sees them in order.
     fn publish(&self) {
-        let live = Arc::new(self.observer.live());
-        if self.events.try_send(Fact::Live(live)).is_err() {
+        // Only this thread sends: a queue that has room now has it when the snapshot is made.
+        if self.events.is_full() || self.events.try_send(Fact::Live(Arc::new(self.observer.live()))).is_err()
+        {
             self.shared.wanted.store(true, Ordering::Release);
         }
     }
+}
+
+/// Whether it is time, and when it will be again.
+fn is_due(next: &mut Stamp, now: Stamp, every_nanos: i64) -> bool {
+    // The second test is for a clock that was set back.
+    let due = now >= *next || next.nanos_since(now) > 2 * every_nanos;
+    if due {
+        *next = now.plus_nanos(every_nanos);
+    }
+    due
 }
 
 /// Never waits: what finds no room is counted.
@@ -117,5 +131,30 @@ const QUIET_MS: i32 = 50;
 const RING_NANOS: i64 = 100_000_000;
 /// A quiet wire is told the time this often.
 const TICK_NANOS: i64 = 100_000_000;
+/// From one snapshot to the next at least: it walks all calls and streams.
+const SNAPSHOT_NANOS: i64 = 100_000_000;
 /// From one look at drops and interfaces to the next.
 const LOOK_NANOS: i64 = 1_000_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_due_is_not_due_again_until_its_time() {
+        let mut next = Stamp(0);
+        let due = |next: &mut Stamp, at| is_due(next, Stamp(at), 100);
+        assert!(due(&mut next, 1_000));
+        assert!(!due(&mut next, 1_000));
+        assert!(!due(&mut next, 1_099));
+        assert!(due(&mut next, 1_100));
+    }
+
+    #[test]
+    fn a_clock_set_back_stops_nothing() {
+        let mut next = Stamp(0);
+        assert!(is_due(&mut next, Stamp(1_000_000), 100));
+        assert!(is_due(&mut next, Stamp(5_000), 100));
+        assert!(!is_due(&mut next, Stamp(5_050), 100));
+    }
+}

@@ -378,7 +378,10 @@ impl Talk {
             match notice {
                 Notice::Answered(call, stamp) => {
                     media.answered(call, stamp);
-                    self.answered.push_back((stamp.plus_nanos(SETTLE_NANOS), call));
+                    // One that finds no room is told of when it ends.
+                    if self.answered.len() < MAX_ANSWERED {
+                        self.answered.push_back((stamp.plus_nanos(SETTLE_NANOS), call));
+                    }
                 }
                 Notice::Ended(call, stamp) => {
                     let delay = self.calls.get(call).and_then(|call| call.one_way_delay());
@@ -448,6 +451,8 @@ fn hep_transport(record: &hep::Hep<'_>) -> SipTransport {
 
 /// From an answer to the word of it.
 const SETTLE_NANOS: i64 = 2_000_000_000;
+/// Answered calls that wait for that.
+const MAX_ANSWERED: usize = 65_536;
 /// Voice quality reports remembered.
 const MAX_PUBLISHED: usize = 256;
 /// HEP records whose own time is off by more are timed by their arrival.

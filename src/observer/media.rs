@@ -176,6 +176,11 @@ pub(crate) struct Outcome {
 }
 
 impl Media {
+    /// Whether packets were dropped at the tap since `start`: what is missing may be our own loss (MEAS 0.4).
+    fn is_tainted_since(&self, start: Stamp) -> bool {
+        start <= self.dropped_until
+    }
+
     pub(crate) fn new(limits: &Limits, rating: Rating) -> Self {
         Self {
             streams: Slab::new(),

@@ -84,6 +84,14 @@ impl<const N: usize> Counters<N> {
             self.family.get_or_create(&labels(self.keys, values)).inc_by(count);
         }
     }
+
+    /// Raises it to what somebody else has counted.
+    pub(super) fn reach(&self, values: [Value; N], total: u64) {
+        if total > 0 {
+            let counter = self.family.get_or_create(&labels(self.keys, values));
+            counter.inc_by(total.saturating_sub(counter.get()));
+        }
+    }
 }
 
 /// A gauge for each set of label values.

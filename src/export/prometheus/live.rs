@@ -17,8 +17,6 @@ pub(super) struct LiveMetrics {
     /// What was told of each live stream, by its serial number.
     told: HashMap<u32, StreamCounts>,
     totals: Totals,
-    dropped_told: u64,
-    lost_told: u64,
 }
 
 impl LiveMetrics {
@@ -43,8 +41,6 @@ impl LiveMetrics {
             ),
             told: HashMap::new(),
             totals: Totals::default(),
-            dropped_told: 0,
-            lost_told: 0,
         }
     }
 
@@ -86,9 +82,8 @@ impl LiveMetrics {
         for &(table, entries) in &live.tables {
             self.tables.set([table.into()], entries);
         }
-        self.dropped.add([], dropped.saturating_sub(self.dropped_told));
-        self.lost_events.add([], lost_events.saturating_sub(self.lost_told));
-        (self.dropped_told, self.lost_told) = (dropped, lost_events);
+        self.dropped.reach([], dropped);
+        self.lost_events.reach([], lost_events);
     }
 }
 

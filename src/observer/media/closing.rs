@@ -150,11 +150,9 @@ impl Media {
         for closed in self.closed.drain(..) {
             if let Some(mut window) = slot.stream.window_fact(&closed, &self.rating, slot.direction) {
                 window.tainted = window.start <= self.dropped_until;
-                if window.tainted {
-                    sink.event(Event::Window(window));
-                    continue;
+                if !window.tainted {
+                    slot.worst_window = slot.worst_window.min(window.mos_lq as f32);
                 }
-                slot.worst_window = slot.worst_window.min(window.mos_lq as f32);
                 sink.event(Event::Window(window));
             }
         }
@@ -209,7 +207,7 @@ impl Media {
                 .filter(|voip| voip.end_system_ms > 0)
                 .map(|voip| f64::from(voip.end_system_ms) / 1e3),
             implausible: slot.implausible.unwrap_or(false),
-            tainted: slot.stream.first() <= self.dropped_until,
+            tainted: self.is_tainted_since(slot.stream.first()),
             worst_window: slot.worst_window.is_finite().then_some(f64::from(slot.worst_window)),
         })
     }

@@ -55,7 +55,7 @@ impl Media {
         let stream = &slot.stream;
         let format = stream.main_format().format;
         let counts = stream.counts();
-        let tainted = stream.first() <= self.dropped_until;
+        let tainted = self.is_tainted_since(stream.first());
         let rated = self
             .rating
             .impairments
