@@ -112,7 +112,8 @@ mod tests {
     #[test]
     fn a_traceparent_names_a_trace_when_it_is_valid() {
         let trace = "4bf92f3577b34da6a3ce929d0e0e4736";
-        for valid in ["00-{}-00f067aa0ba902b7-01", "00-{}-00f067aa0ba902b7-00", "cc-{}-00f067aa0ba902b7-01-x"] {
+        for valid in ["00-{}-00f067aa0ba902b7-01", "00-{}-00f067aa0ba902b7-00", "cc-{}-00f067aa0ba902b7-01-x"]
+        {
             let id = TraceId::of_traceparent(&valid.replace("{}", trace));
             assert_eq!(id.map(|id| id.to_string()).as_deref(), Some(trace), "{valid}");
         }

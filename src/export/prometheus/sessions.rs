@@ -207,12 +207,8 @@ mod tests {
     fn the_worst_are_served_by_mos_then_by_loss() {
         let mut live = samples::live();
         let codecs = [Codec::Pcmu, Codec::Pcma, Codec::G722, Codec::G7221];
-        live.streams = vec![
-            stream(1, Some(4.3), 0),
-            stream(2, Some(2.0), 9),
-            stream(3, None, 40),
-            stream(4, None, 50),
-        ];
+        live.streams =
+            vec![stream(1, Some(4.3), 0), stream(2, Some(2.0), 9), stream(3, None, 40), stream(4, None, 50)];
         live.streams.iter_mut().zip(codecs).for_each(|(stream, codec)| stream.codec = codec);
         let mut sessions = Sessions::default();
         sessions.set(&live, 3);
@@ -233,7 +229,8 @@ mod tests {
         let mut live = samples::live();
         let mut sessions = Sessions::default();
         sessions.set(&live, 200);
-        let name = "voip_rtp_session_mos{call_id=\"6ae1c030ffdd2da1\",direction=\"to_callee\",codec=\"PCMU\"} ";
+        let name =
+            "voip_rtp_session_mos{call_id=\"6ae1c030ffdd2da1\",direction=\"to_callee\",codec=\"PCMU\"} ";
         assert!(text(&sessions).contains(name), "{}", text(&sessions));
         live.streams.clear();
         sessions.set(&live, 200);

@@ -104,7 +104,13 @@ impl SiprecMetrics {
     }
 
     /// What a stream has counted since it was last told.
-    pub(super) fn counted(&self, local: &Local, source: Endpoint, destination: Endpoint, news: &StreamCounts) {
+    pub(super) fn counted(
+        &self,
+        local: &Local,
+        source: Endpoint,
+        destination: Endpoint,
+        news: &StreamCounts,
+    ) {
         if local.is(destination) {
             self.packets_received.add([], news.packets);
             self.bytes_received.add([], news.bytes);
