@@ -292,7 +292,7 @@ mod tests {
 
     /// Facts that give every family a value.
     fn fed() -> Metrics {
-        let mut metrics = Metrics::with(Options { series_max: 40, ..Options::default() });
+        let mut metrics = Metrics::with(Options { series_max: 8, ..Options::default() });
         let peer = samples::call().source.ip.to_string();
         let trunk = Trunk {
             name: "carrier".into(),
@@ -337,6 +337,11 @@ mod tests {
             ..AgentStats::default()
         });
         metrics.scraped(0.003);
+        for tenant in 0..8 {
+            let mut call = samples::call();
+            call.tenant = Some(tenant.to_string());
+            metrics.event(Event::Answered(call));
+        }
         metrics.live(&samples::live());
         for event in samples::events() {
             metrics.event(event);
@@ -421,6 +426,80 @@ mod tests {
         let once = written(&metrics, Exposition::Classic);
         metrics.add(&totals);
         assert_eq!(written(&metrics, Exposition::Classic), once);
+    }
+
+    #[test]
+    fn bad_calls_are_named_in_openmetrics_only() {
+        let mut metrics = Metrics::new();
+        let mut call = samples::failed_call(CallResult::Failed, Some(503));
+        call.traceparent = Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into());
+        metrics.event(Event::Call(call));
+        let mut slow = samples::call();
+        slow.post_dial_delay = Some(7.5);
+        metrics.event(Event::Answered(slow));
+        metrics.event(Event::Stream(samples::stream()));
+        let text = written(&metrics, Exposition::OpenMetrics);
+        let named = |sample: &str, trace: &str| {
+            let line = text.lines().find(|line| line.starts_with(sample) && line.contains(" # {trace_id="));
+            assert!(line.is_some_and(|line| line.contains(trace)), "{sample}: {line:?}");
+        };
+        named("voip_sip_attempt_results_total{", "4bf92f3577b34da6a3ce929d0e0e4736");
+        named("voip_sip_post_dial_delay_seconds_bucket{le=\"8.0\"", "6ae1c030ffdd2da1725198843b15c506");
+        named("voip_rtp_mos_min_bucket{le=\"3.6\"", "6ae1c030ffdd2da1725198843b15c506");
+        assert!(!written(&metrics, Exposition::Classic).contains(" # {"));
+    }
+
+    #[test]
+    fn protobuf_has_every_family_and_native_buckets() {
+        let metrics = fed();
+        let mut body = Vec::new();
+        metrics.write(Exposition::Protobuf, &mut body).unwrap();
+        for entry in metrics.catalogue() {
+            let name = entry.name.as_bytes();
+            assert!(body.windows(name.len()).any(|part| part == name), "{}", entry.name);
+        }
+        let families = prometheus_protobuf::encode(&metrics.registry).unwrap();
+        let setup = families.iter().find(|family| family.name == "voip_call_setup_duration_seconds").unwrap();
+        let histogram = setup.metric.first().unwrap().histogram.as_ref().unwrap();
+        assert!(!histogram.positive_span.is_empty() && !histogram.bucket.is_empty());
+    }
+
+    #[test]
+    fn aliases_are_served_when_asked_only() {
+        let mut metrics = Metrics::new();
+        metrics.live(&samples::live());
+        assert!(!written(&metrics, Exposition::Classic).contains("\nsip_"));
+        let local = vec!["192.0.2.1".parse().unwrap()];
+        let mut metrics = Metrics::with(Options { aliases: true, local, ..Options::default() });
+        metrics.live(&samples::live());
+        metrics.event(Event::Stream(samples::stream()));
+        assert_eq!(sum(&metrics, "rtp_packets_sent_total"), samples::stream().packets);
+        assert_eq!(sum(&metrics, "rtp_packets_received_total"), 0);
+        assert_eq!(sum(&metrics, "sip_sessions_active"), 1);
+        assert_eq!(sum(&metrics, "rtp_ports_allocated"), 1);
+    }
+
+    #[test]
+    fn a_trunk_without_calls_has_none_of_them() {
+        let trunk = |name: &str, peer: &str| Trunk {
+            name: name.into(),
+            peers: vec![peer.parse().unwrap()],
+            capacity_in: None,
+            capacity_out: Some(30),
+        };
+        let trunks = vec![trunk("a", "192.0.2.4:5060"), trunk("b", "203.0.113.0/24")];
+        let mut metrics = Metrics::with(Options { trunks, ..Options::default() });
+        metrics.live(&samples::live());
+        let text = written(&metrics, Exposition::Classic);
+        for sample in [
+            "voip_trunk_calls_active{trunk=\"a\",direction=\"out\"} 1\n",
+            "voip_trunk_calls_active{trunk=\"a\",direction=\"in\"} 0\n",
+            "voip_trunk_calls_active{trunk=\"b\",direction=\"in\"} 0\n",
+            "voip_trunk_capacity_calls{trunk=\"b\",direction=\"out\"} 30\n",
+        ] {
+            assert!(text.contains(sample), "{sample}{text}");
+        }
+        assert!(!text.contains("voip_trunk_capacity_calls{trunk=\"a\",direction=\"in\"}"));
     }
 
     #[test]

@@ -334,6 +334,6 @@ mod tests {
             seconds.rise_to([], total as f64 / 2.0);
         }
         let text = written(&declare);
-        assert!(text.contains("kept_total 7\n") && text.contains("worked_seconds_total 3.5\n"), "{text}");
+        assert!(text.contains("kept_total{} 7\n") && text.contains("worked_seconds_total{} 3.5\n"), "{text}");
     }
 }

@@ -144,7 +144,9 @@ impl SipMetrics {
         let Some(result) = registration.result else { return };
         self.registrations.add([registration_name(result).into()], 1);
         match result {
-            RegistrationResult::Success => self.registration.add(["success".into()], 1),
+            RegistrationResult::Success => {
+                self.registration.add(["success".into()], 1);
+            }
             RegistrationResult::Failure | RegistrationResult::Timeout => {
                 self.registration.add(["failure".into()], 1);
             }
