@@ -14,6 +14,7 @@ use sidetone::capture::file::Files;
 use sidetone::capture::{Progress, Source};
 use sidetone::export::prometheus::{Exposition, Metrics};
 use sidetone::observer::{Observer, Settings};
+use sidetone::wire::Frame;
 
 #[test]
 fn prometheus_scrapes_all_three_formats() {
@@ -78,18 +79,16 @@ fn body(exposition: Exposition) -> Vec<u8> {
     let mut observer = Observer::new(Settings::default());
     let file = concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/scenes/mixed.pcap");
     let mut files = Files::from_reader("mixed.pcap", File::open(file).unwrap());
-    loop {
-        let progress = files.poll(&mut |frames| {
+    let mut take = |frames: &[Frame<'_>]| {
+        for frames in frames.chunks(100) {
             observer.packets(frames, &mut metrics);
-        });
-        let live = observer.live();
-        if !live.streams.is_empty() {
-            metrics.live(&live);
+            let live = observer.live();
+            if live.streams.iter().any(|stream| stream.mos.is_some()) {
+                metrics.live(&live);
+            }
         }
-        if progress.unwrap() == Progress::End {
-            break;
-        }
-    }
+    };
+    while files.poll(&mut take).unwrap() == Progress::More {}
     observer.finish(&mut metrics);
     metrics.add(&observer.totals());
     let mut body = Vec::new();
