@@ -31,6 +31,7 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 use std::ops::RangeInclusive;
 
+use foldhash::fast::RandomState;
 use prometheus_client::encoding::{prometheus_protobuf, text as openmetrics};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
@@ -169,7 +170,7 @@ impl Metrics {
     /// To be called before each scrape.
     pub fn live(&mut self, live: &Live) {
         self.add(&live.totals);
-        let mut news_of_labels = HashMap::new();
+        let mut news_of_labels = HashMap::<_, _, RandomState>::default();
         for (stream, news) in self.live.news_of_streams(live) {
             let sum: &mut StreamCounts = news_of_labels.entry((stream.codec, stream.direction)).or_default();
             live::add(sum, &news);

@@ -11,6 +11,8 @@
 use std::collections::HashMap;
 use std::hash::Hash;
 
+use foldhash::fast::RandomState;
+
 use crate::event::{Live, LiveStream, Stream, StreamCounts, Totals};
 
 use super::family::{Declare, Gauges};
@@ -22,7 +24,7 @@ pub(super) struct LiveMetrics {
     registrations: Gauges<0>,
     tables: Gauges<1>,
     /// What was told of each live stream, by its serial number.
-    told: HashMap<u32, StreamCounts>,
+    told: HashMap<u32, StreamCounts, RandomState>,
     totals: Totals,
 }
 
@@ -36,7 +38,7 @@ impl LiveMetrics {
             ),
             registrations: on.gauge("voip_sip_registrations_active", &[], "Bindings that have not run out"),
             tables: on.gauge("sidetone_table_entries", &["table"], "Entries in each table of the observer"),
-            told: HashMap::new(),
+            told: HashMap::default(),
             totals: Totals::default(),
         }
     }
@@ -51,7 +53,7 @@ impl LiveMetrics {
     /// What each live stream has counted beyond what was told of it before. Snapshots come in one line with the
     /// events: a stream that has ended is in none after its end, so no more is kept than what lives.
     pub(super) fn news_of_streams<'a>(&mut self, live: &'a Live) -> Vec<(&'a LiveStream, StreamCounts)> {
-        let mut told = HashMap::with_capacity(live.streams.len());
+        let mut told = HashMap::with_capacity_and_hasher(live.streams.len(), RandomState::default());
         let news = live.streams.iter().map(|stream| {
             let mut counts = self.told.get(&stream.serial).copied().unwrap_or_default();
             let news = stream.counts.beyond(&counts);
@@ -88,8 +90,8 @@ impl LiveMetrics {
 }
 
 /// How often each comes: labels are looked up once for all that share them, not once for each.
-pub(super) fn tally<K: Eq + Hash>(keys: impl Iterator<Item = K>) -> HashMap<K, usize> {
-    let mut counts = HashMap::new();
+pub(super) fn tally<K: Eq + Hash>(keys: impl Iterator<Item = K>) -> HashMap<K, usize, RandomState> {
+    let mut counts = HashMap::default();
     for key in keys {
         *counts.entry(key).or_default() += 1;
     }

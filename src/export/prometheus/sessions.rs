@@ -12,6 +12,8 @@
 
 use std::collections::{HashMap, HashSet};
 
+use foldhash::fast::RandomState;
+
 use crate::event::{Live, LiveStream};
 use crate::export::trace_id::TraceId;
 
@@ -57,7 +59,7 @@ impl Sessions {
 
     /// Takes the `most` worst streams; those that have ended are forgotten.
     pub(super) fn set(&mut self, live: &Live, most: usize) {
-        let mut known: HashMap<u32, Labels> =
+        let mut known: HashMap<u32, Labels, RandomState> =
             self.worst.drain(..).map(|session| (session.serial, session.labels)).collect();
         let mut streams: Vec<&LiveStream> = live.streams.iter().filter(|stream| measured(stream)).collect();
         streams.sort_unstable_by(|one, other| {
@@ -66,7 +68,7 @@ impl Sessions {
             let by_mos = mos(one).total_cmp(&mos(other));
             by_mos.then_with(|| loss(other).total_cmp(&loss(one))).then(one.serial.cmp(&other.serial))
         });
-        let mut taken = HashSet::with_capacity(most.min(streams.len()));
+        let mut taken = HashSet::with_capacity_and_hasher(most.min(streams.len()), RandomState::default());
         for stream in streams {
             if self.worst.len() == most {
                 break;
@@ -100,7 +102,7 @@ impl Sessions {
                 continue;
             }
             let head = ["# HELP ", family.name, " ", family.help, ".\n# TYPE ", family.name, " gauge\n"];
-            head.iter().for_each(|part| out.extend_from_slice(part.as_bytes()));
+            out.extend_from_slice(head.concat().as_bytes());
             for (labels, value) in samples {
                 out.extend_from_slice(family.name.as_bytes());
                 out.extend_from_slice(labels.text.as_bytes());
