@@ -31,7 +31,7 @@ pub(super) struct Sessions {
 #[derive(Debug)]
 struct Session {
     serial: u32,
-    labels: Labels,
+    labels: Box<Labels>,
     loss_ratio: Option<f64>,
     jitter: Option<f64>,
     mos: Option<f64>,
@@ -59,17 +59,21 @@ impl Sessions {
 
     /// Takes the `most` worst streams; those that have ended are forgotten.
     pub(super) fn set(&mut self, live: &Live, most: usize) {
-        let mut known: HashMap<u32, Labels, RandomState> =
+        let mut known: HashMap<u32, Box<Labels>, RandomState> =
             self.worst.drain(..).map(|session| (session.serial, session.labels)).collect();
-        let mut streams: Vec<&LiveStream> = live.streams.iter().filter(|stream| measured(stream)).collect();
-        streams.sort_unstable_by(|one, other| {
-            let mos = |stream: &LiveStream| stream.mos.unwrap_or(f64::INFINITY);
-            let loss = |stream: &LiveStream| stream.loss_ratio().unwrap_or(0.0);
-            let by_mos = mos(one).total_cmp(&mos(other));
-            by_mos.then_with(|| loss(other).total_cmp(&loss(one))).then(one.serial.cmp(&other.serial))
+        // What is compared stands together: the streams themselves are far apart in memory.
+        let mut streams: Vec<(f64, f64, &LiveStream)> = live
+            .streams
+            .iter()
+            .filter(|stream| measured(stream))
+            .map(|stream| (stream.mos.unwrap_or(f64::INFINITY), stream.loss_ratio().unwrap_or(0.0), stream))
+            .collect();
+        streams.sort_unstable_by(|(mos, loss, stream), (other_mos, other_loss, other)| {
+            let by_quality = mos.total_cmp(other_mos).then_with(|| other_loss.total_cmp(loss));
+            by_quality.then_with(|| stream.serial.cmp(&other.serial))
         });
         let mut taken = HashSet::with_capacity_and_hasher(most.min(streams.len()), RandomState::default());
-        for stream in streams {
+        for (_, _, stream) in streams {
             if self.worst.len() == most {
                 break;
             }
@@ -82,7 +86,7 @@ impl Sessions {
             let labels = known
                 .remove(&stream.serial)
                 .filter(|labels| labels.are_of(call_id, direction, codec))
-                .unwrap_or_else(|| Labels::new(call_id, direction, codec));
+                .unwrap_or_else(|| Box::new(Labels::new(call_id, direction, codec)));
             self.worst.push(Session {
                 serial: stream.serial,
                 labels,
@@ -130,7 +134,7 @@ impl Sessions {
         let value = family.value;
         self.worst.iter().filter_map(move |session| {
             let value = value(session).filter(|value| value.is_finite())?;
-            Some((&session.labels, value))
+            Some((&*session.labels, value))
         })
     }
 }
