@@ -1,12 +1,12 @@
 //! What the threads of the agent share.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
 use crate::event::{Event, Live, Sink};
-use crate::export::prometheus::{AgentStats, Metrics, SourceStats};
+use crate::export::prometheus::Metrics;
 
 /// What the capture thread tells.
 #[allow(clippy::large_enum_variant, reason = "moved once, into the queue")]
@@ -35,8 +35,9 @@ pub(super) struct Shared {
     metrics: Mutex<Metrics>,
 }
 
-impl Default for Shared {
-    fn default() -> Self {
+impl Shared {
+    /// Nothing has happened yet.
+    pub(super) fn new(metrics: Metrics) -> Self {
         Self {
             stop: AtomicBool::new(false),
             wanted: AtomicBool::new(false),
@@ -44,34 +45,18 @@ impl Default for Shared {
             dropped: AtomicU64::new(0),
             lost_events: AtomicU64::new(0),
             away: AtomicU64::new(0),
-            metrics: Mutex::new(Metrics::new()),
+            metrics: Mutex::new(metrics),
         }
     }
-}
 
-impl Shared {
     /// Takes one fact into the metrics; a snapshot is for the pages too.
     pub(super) fn take(&self, fact: Fact) {
         match fact {
             Fact::Event(event) => self.metrics().event(event),
             Fact::Live(live) => {
-                let stats = self.stats();
-                let mut metrics = self.metrics();
-                metrics.live(&live);
-                metrics.agent(&stats);
-                drop(metrics);
+                self.metrics().live(&live);
                 self.live.send_replace(live);
             }
-        }
-    }
-
-    /// What the agent knows about itself.
-    fn stats(&self) -> AgentStats {
-        let drops = self.dropped.load(Ordering::Relaxed);
-        AgentStats {
-            sources: vec![SourceStats { interface: "all".into(), drops, ..SourceStats::default() }],
-            events_lost: self.lost_events.load(Ordering::Relaxed),
-            ..AgentStats::default()
         }
     }
 

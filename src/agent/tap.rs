@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use crossbeam_channel::Sender;
 
+use super::clock::now;
 use super::shared::{Fact, Shared};
 use crate::Stamp;
 use crate::capture::ring::{Ring, wait};
@@ -116,13 +117,6 @@ fn tell(events: &Sender<Fact>, shared: &Shared, event: Event) {
     if events.try_send(Fact::Event(event)).is_err() {
         shared.lost_events.fetch_add(1, Ordering::Relaxed);
     }
-}
-
-/// The clock that the kernel stamps packets with.
-#[allow(clippy::disallowed_types, reason = "the shell tells the core the time when the wire is quiet")]
-fn now() -> Stamp {
-    use std::time::{SystemTime, UNIX_EPOCH};
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(Stamp(0), |since| Stamp(since.as_nanos() as u64))
 }
 
 /// Longest wait for packets, in milliseconds: how long a scrape may wait for its snapshot on a quiet wire.
