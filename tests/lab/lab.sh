@@ -4,7 +4,7 @@
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 state=${SIDETONE_LAB:-/tmp/st-lab}
-prefix=st-lab-
+prefix=${SIDETONE_LAB_PREFIX:-st-lab-}
 network=10.20.0
 
 address() {
