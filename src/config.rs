@@ -75,7 +75,7 @@ pub fn read(name: &str, text: &str, variables: &BTreeMap<String, String>) -> Res
 impl Config {
     fn fill(&mut self, reader: &mut Reader<'_>) {
         self.fill_agent(reader);
-        let observer::Settings { limits, rating, calls } = &mut self.observer;
+        let observer::Settings { limits, rating, calls, .. } = &mut self.observer;
         reader.section("limits", |section| {
             let mut entries = |key, to: &mut usize| section.number(key, to, 1..=MAX_ENTRIES);
             entries("calls", &mut limits.calls);

@@ -13,7 +13,7 @@ use super::repeat::Repeats;
 use crate::Stamp;
 use crate::call::{Arrival, CallKey, Calls, Notice};
 use crate::demux::{self, Kind};
-use crate::event::{Event, Live, LiveCall, Sink, SipTransport, Totals, Via};
+use crate::event::{Event, Live, LiveCall, MirrorKind, Mirrored, Sink, SipTransport, Totals, Via};
 use crate::hep;
 use crate::rtp::header::Header;
 use crate::rtp::packet::Packet as RtpPacket;
@@ -46,11 +46,13 @@ struct Talk {
     defects: BTreeMap<&'static str, u64>,
     skipped: BTreeMap<&'static str, u64>,
     malformed: u64,
+    decode_hep: bool,
+    mirror: bool,
 }
 
 impl Desk {
     pub(crate) fn new(settings: Settings) -> Self {
-        let Settings { limits, rating, calls } = settings;
+        let Settings { limits, rating, calls, decode_hep, mirror } = settings;
         Self {
             media: Media::new(&limits, rating),
             tcp: Streams::new(&limits),
@@ -68,6 +70,8 @@ impl Desk {
                 defects: BTreeMap::new(),
                 skipped: BTreeMap::new(),
                 malformed: 0,
+                decode_hep,
+                mirror,
             },
         }
     }
@@ -89,6 +93,7 @@ impl Desk {
                     via: Via::Wire,
                 };
                 if let Some(start) = sip::start(message.bytes) {
+                    talk.pass_on(&at, message.bytes, sink);
                     talk.sip(&at, &start.message(), media, sink);
                 }
             }),
@@ -135,9 +140,10 @@ impl Desk {
                 } else {
                     media.rtcp(stamp, packet);
                     talk.tell_reports(media, sink);
+                    talk.pass_on_rtcp(stamp, packet, media, sink);
                 }
             }
-            _ if packet.payload.starts_with(b"HEP3") => talk.hep(stamp, packet.payload, media, sink),
+            _ if talk.decode_hep && packet.payload.starts_with(b"HEP3") => talk.hep(stamp, packet.payload, media, sink),
             kind => {
                 let Some(start) = sip::start(packet.payload) else {
                     *talk.skipped.entry(kind.name()).or_default() += 1;
@@ -154,9 +160,15 @@ impl Desk {
                     transport: SipTransport::Udp,
                     via: Via::Wire,
                 };
+                talk.pass_on(&at, packet.payload, sink);
                 talk.sip(&at, &start.message(), media, sink);
             }
         }
+    }
+
+    /// A HEP record that was sent to us.
+    pub(crate) fn hep(&mut self, stamp: Stamp, record: &[u8], sink: &mut impl Sink) {
+        self.talk.hep(stamp, record, &mut self.media, sink);
     }
 
     /// Works off what is due at `now`, a moment on the grid.
@@ -270,13 +282,55 @@ impl Talk {
                     transport: record.transport,
                     via: Via::Wire,
                 };
+                self.pass_on(&at, record.bytes, sink);
                 self.text(&at, record.bytes, media, sink);
             }
+            tcp::Kind::Hep if !self.decode_hep => {}
             tcp::Kind::Hep => self.hep(record.stamp, record.bytes, media, sink),
         }
     }
 
+    /// A SIP message off the wire goes on as it is.
+    fn pass_on(&self, at: &Arrival, bytes: &[u8], sink: &mut impl Sink) {
+        if self.mirror {
+            sink.message(&Mirrored {
+                stamp: at.stamp,
+                source: at.source,
+                destination: at.destination,
+                protocol: match at.transport {
+                    SipTransport::Udp => 17,
+                    SipTransport::Sctp => 132,
+                    SipTransport::Tcp | SipTransport::Tls | SipTransport::Ws | SipTransport::Wss => 6,
+                },
+                kind: MirrorKind::Sip,
+                call_id: "",
+                bytes,
+            });
+        }
+    }
+
+    fn pass_on_rtcp(&self, stamp: Stamp, packet: &Packet<'_>, media: &Media, sink: &mut impl Sink) {
+        if self.mirror {
+            let call = media.call_of_rtcp(packet.source, packet.destination);
+            let call_id = call.and_then(|key| self.calls.get(key)).map(|call| call.call_id());
+            sink.message(&Mirrored {
+                stamp,
+                source: packet.source,
+                destination: packet.destination,
+                protocol: 17,
+                kind: MirrorKind::Rtcp,
+                call_id: call_id.as_deref().unwrap_or_default(),
+                bytes: packet.payload,
+            });
+        }
+    }
+
     /// What a proxy mirrored: SIP as if it had been captured where the proxy stands.
+    ///
+    /// Times are the proxy's own as long as they are within 2 s of the arrival. Beyond that its clock is wrong, or
+    /// the record was kept back; both are timed by arrival, so that what the way to us adds is in the delays. A
+    /// clock that is off by less is not noticed: calls seen by that proxy alone are measured right, but of a call
+    /// whose other half was seen on the wire, delays between the two halves are wrong by as much.
     fn hep(&mut self, stamp: Stamp, bytes: &[u8], media: &mut Media, sink: &mut impl Sink) {
         let mut inflated = std::mem::take(&mut self.inflated);
         match hep::decode(bytes, &mut inflated) {
@@ -292,6 +346,7 @@ impl Talk {
         let stamp =
             record.stamp.filter(|told| told.nanos_since(stamp).abs() < CLOCKS_AGREE_NANOS).unwrap_or(stamp);
         match record.kind {
+            _ if record.payload.trim_ascii().is_empty() => {} // a keep-alive
             hep::Kind::Sip => {
                 let at =
                     Arrival { stamp, source, destination, transport: hep_transport(record), via: Via::Hep };
