@@ -139,9 +139,8 @@ pub fn auth_key(bytes: &[u8]) -> Result<&[u8], Error> {
     let truncated = Error::Truncated { expected, actual: bytes.len() };
     let mut key: &[u8] = &[];
     for chunk in Chunks(chunks.get(..chunks_len).ok_or(truncated)?) {
-        match chunk? {
-            (GENERIC, AUTH_KEY, value) => key = value,
-            _ => {}
+        if let (GENERIC, AUTH_KEY, value) = chunk? {
+            key = value;
         }
     }
     Ok(key)
@@ -165,7 +164,9 @@ pub fn next(bytes: &[u8]) -> Next {
             len if usize::from(len) >= HEADER => Next::Record(usize::from(len)),
             _ => Next::Garbage,
         },
-        _ if bytes.len() < HEADER && bytes.iter().zip(MAGIC).all(|(byte, magic)| byte == magic) => Next::Unknown,
+        _ if bytes.len() < HEADER && bytes.iter().zip(MAGIC).all(|(byte, magic)| byte == magic) => {
+            Next::Unknown
+        }
         _ => Next::Garbage,
     }
 }
@@ -193,7 +194,7 @@ impl Packer {
         let whole = matches!(packed, Ok(Status::StreamEnd));
         if whole && self.packed.len() < hep.payload.len() && hep.payload.len() <= MAX_PAYLOAD {
             head(hep, out);
-            if out.len() + CHUNK_HEADER + self.packed.len() <= usize::from(u16::MAX) {
+            if u16::try_from(out.len() + CHUNK_HEADER + self.packed.len()).is_ok() {
                 chunk(out, PACKED_PAYLOAD, &self.packed);
                 return set_len(out);
             }

@@ -106,7 +106,10 @@ pub struct Listener {
 
 impl fmt::Debug for Listener {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Listener").field("doors", &self.doors).field("open", &self.open()).finish_non_exhaustive()
+        f.debug_struct("Listener")
+            .field("doors", &self.doors)
+            .field("open", &self.open())
+            .finish_non_exhaustive()
     }
 }
 
@@ -222,7 +225,7 @@ impl Listener {
             let Some(Door::Tcp(socket)) = self.doors.get(number) else { return };
             match socket.accept() {
                 Ok((stream, _)) => {
-                    let Some(place) = self.room() else {
+                    let Some(place) = self.room(now) else {
                         self.counters.connections_refused += 1;
                         continue;
                     };
@@ -230,8 +233,10 @@ impl Listener {
                     let kept = SockRef::from(&stream).set_tcp_keepalive(&keepalive);
                     let ready = kept.and_then(|()| stream.set_nonblocking(true));
                     let number = self.doors.len() + place;
-                    match (ready.and_then(|()| watch(&self.epoll, &stream, number)), self.connections.get_mut(place))
-                    {
+                    match (
+                        ready.and_then(|()| watch(&self.epoll, &stream, number)),
+                        self.connections.get_mut(place),
+                    ) {
                         (Ok(()), Some(slot)) => {
                             *slot = Some(Connection::new(stream, now));
                             self.counters.connections += 1;
@@ -241,7 +246,8 @@ impl Listener {
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => return,
                 // The peer was gone before we came.
-                Err(error) if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) => {}
                 // Out of file descriptors or memory: the socket stays readable, and we would come back at once.
                 Err(_) => {
                     self.counters.connections_refused += 1;
@@ -252,13 +258,17 @@ impl Listener {
         }
     }
 
-    /// A free place; if there is none, that of the longest silent connection which never was an agent's.
-    fn room(&mut self) -> Option<usize> {
+    /// A free place; if there is none, that of the longest silent connection which never was an agent's. One that
+    /// was only just let in has its chance first: else a flood of connections would push out every agent before
+    /// its first record.
+    fn room(&mut self, now: Stamp) -> Option<usize> {
         if let Some(place) = self.connections.iter().position(Option::is_none) {
             return Some(place);
         }
         let strangers = self.connections.iter().enumerate().filter_map(|(place, connection)| {
-            connection.as_ref().filter(|connection| !connection.proven).map(|connection| (connection.heard, place))
+            let connection = connection.as_ref()?;
+            let silent = now.nanos_since(connection.heard) >= STRANGER_NANOS;
+            (silent && !connection.proven).then_some((connection.heard, place))
         });
         let (_, place) = strangers.min()?;
         self.close(place);
@@ -398,7 +408,9 @@ const ACCEPTS_A_TURN: usize = 16;
 const RECEIVE_BYTES: usize = 4 << 20;
 const BACKLOG: i32 = 128;
 /// A peer that vanished is found out after some such times.
-const KEEPALIVE: Duration = Duration::from_secs(60);
+const KEEPALIVE: Duration = Duration::from_mins(1);
+/// A connection that never brought a record and was silent for so long gives way to a new one.
+const STRANGER_NANOS: i64 = 10_000_000_000;
 /// From one look at idle connections to the next.
 const SWEEP_NANOS: i64 = 1_000_000_000;
 /// Nobody is let in for so long when there are no file descriptors.

@@ -143,7 +143,9 @@ impl Desk {
                     talk.pass_on_rtcp(stamp, packet, media, sink);
                 }
             }
-            _ if talk.decode_hep && packet.payload.starts_with(b"HEP3") => talk.hep(stamp, packet.payload, media, sink),
+            _ if talk.decode_hep && packet.payload.starts_with(b"HEP3") => {
+                talk.hep(stamp, packet.payload, media, sink);
+            }
             kind => {
                 let Some(start) = sip::start(packet.payload) else {
                     *talk.skipped.entry(kind.name()).or_default() += 1;

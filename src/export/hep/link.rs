@@ -42,7 +42,9 @@ impl Link {
                 match (&mut &*stream).read(&mut said) {
                     Ok(0) => return true,
                     Ok(_) => {}
-                    Err(error) => return !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted),
+                    Err(error) => {
+                        return !matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted);
+                    }
                 }
             }
             false

@@ -51,7 +51,11 @@ impl FromStr for Peer {
 impl fmt::Display for Peer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { carrier, host, port } = self;
-        if host.contains(':') { write!(f, "{carrier}:[{host}]:{port}") } else { write!(f, "{carrier}:{host}:{port}") }
+        if host.contains(':') {
+            write!(f, "{carrier}:[{host}]:{port}")
+        } else {
+            write!(f, "{carrier}:{host}:{port}")
+        }
     }
 }
 
@@ -66,7 +70,8 @@ mod tests {
         assert_eq!(read("udp:homer:9060"), Ok("udp:homer:9060".into()));
         assert_eq!(read("tcp:homer.example:9061"), Ok("tcp:homer.example:9061".into()));
         assert_eq!(read("tcp:[::1]:9061"), Ok("tcp:[::1]:9061".into()));
-        for wrong in ["", "homer", "tcp:homer", "tcp::1", "homer:0", "homer:x", "::1:9060", "tls:homer:9061"] {
+        for wrong in ["", "homer", "tcp:homer", "tcp::1", "homer:0", "homer:x", "::1:9060", "tls:homer:9061"]
+        {
             assert_eq!(read(wrong), Err(NotAPeer(wrong.into())), "{wrong}");
         }
     }

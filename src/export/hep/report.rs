@@ -134,7 +134,8 @@ impl RtcpReport {
             report_count: report_blocks.len(),
             sender_information: report.sender.map(|sender| Sender {
                 ntp_timestamp_sec: sender.ntp.seconds,
-                ntp_timestamp_usec: (u64::from(sender.ntp.fraction) * 1_000_000 >> 32) as u32,
+                // Whatever the name says, agents and rtpengine put the fraction itself here.
+                ntp_timestamp_usec: sender.ntp.fraction,
                 rtp_timestamp: sender.rtp_timestamp,
                 packets: sender.packets,
                 octets: sender.octets,
@@ -184,7 +185,7 @@ mod tests {
         let told: Value = serde_json::from_slice(&out).unwrap();
         let block = json!({"source_ssrc": 8, "fraction_lost": 26, "packets_lost": -1, "highest_seq_no": 65538,
             "ia_jitter": 80, "lsr": 1, "dlsr": 2});
-        let sender = json!({"ntp_timestamp_sec": 9, "ntp_timestamp_usec": 500_000, "rtp_timestamp": 256,
+        let sender = json!({"ntp_timestamp_sec": 9, "ntp_timestamp_usec": 0x8000_0000_u32, "rtp_timestamp": 256,
             "packets": 50, "octets": 8000});
         let whole = json!({"type": 200, "ssrc": 7, "report_count": 1, "sender_information": sender,
             "report_blocks": [block]});
