@@ -4,6 +4,7 @@ pub mod hep;
 pub mod json;
 pub mod prometheus;
 pub mod table;
+pub mod trace_id;
 
 #[cfg(test)]
 mod samples;

@@ -62,7 +62,7 @@ impl Pages {
 
 impl Content for Pages {
     fn formats(&self) -> &[Format] {
-        &[Format::Classic, Format::OpenMetrics]
+        &Format::ALL
     }
 
     fn metrics(&self, format: Format) -> Later<'_, Result<Vec<u8>, Refusal>> {
@@ -70,7 +70,8 @@ impl Content for Pages {
             self.live().await?;
             let exposition = match format {
                 Format::OpenMetrics => Exposition::OpenMetrics,
-                Format::Classic | Format::Protobuf => Exposition::Classic,
+                Format::Classic => Exposition::Classic,
+                Format::Protobuf => Exposition::Protobuf,
             };
             let mut body = Vec::new();
             self.shared

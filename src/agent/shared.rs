@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::watch;
 
 use crate::event::{Event, Live, Sink};
-use crate::export::prometheus::Metrics;
+use crate::export::prometheus::{AgentStats, Metrics, SourceStats};
 
 /// What the capture thread tells.
 #[allow(clippy::large_enum_variant, reason = "moved once, into the queue")]
@@ -55,11 +55,23 @@ impl Shared {
         match fact {
             Fact::Event(event) => self.metrics().event(event),
             Fact::Live(live) => {
-                let dropped = self.dropped.load(Ordering::Relaxed);
-                let lost = self.lost_events.load(Ordering::Relaxed);
-                self.metrics().live(&live, dropped, lost);
+                let stats = self.stats();
+                let mut metrics = self.metrics();
+                metrics.live(&live);
+                metrics.agent(&stats);
+                drop(metrics);
                 self.live.send_replace(live);
             }
+        }
+    }
+
+    /// What the agent knows about itself.
+    fn stats(&self) -> AgentStats {
+        let drops = self.dropped.load(Ordering::Relaxed);
+        AgentStats {
+            sources: vec![SourceStats { interface: "all".into(), drops, ..SourceStats::default() }],
+            events_lost: self.lost_events.load(Ordering::Relaxed),
+            ..AgentStats::default()
         }
     }
 
