@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::Stamp;
+use crate::hep::Hep;
 use crate::rtp::payload::Codec;
 use crate::wire::Endpoint;
 
@@ -21,6 +22,13 @@ pub trait Sink {
 
     /// Takes a message as it passed on the wire, if the observer was told to mirror.
     fn message(&mut self, _message: &Mirrored<'_>) {}
+
+    /// Whether a HEP record found in the captured traffic is one that this very agent has sent, or takes from its
+    /// own socket: then it is not looked at. `decoded` is what the record says, `stamp` when
+    /// it passed.
+    fn is_own_hep(&mut self, _stamp: Stamp, _record: &[u8], _decoded: &Hep<'_>) -> bool {
+        false
+    }
 }
 
 /// A message off the wire, whole, to be sent on. What came by HEP is none: it would go round in circles.

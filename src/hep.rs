@@ -8,11 +8,15 @@
 //! Chunks of vendor 0 are generic (types below), others are passed over. The payload is borrowed; a compressed
 //! one (chunk 16, zlib) is unpacked into the caller's buffer, at most [`MAX_PAYLOAD`] bytes.
 
+mod key;
+pub mod retold;
+
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, Status};
 
+pub use self::key::Key;
 use crate::Stamp;
 use crate::wire::Endpoint;
 

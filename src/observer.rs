@@ -131,15 +131,10 @@ impl Observer {
         }
     }
 
-    /// Takes a HEP record that was sent to us: one packet of the capture, which arrived at `stamp`.
+    /// Takes a HEP record that was sent to us: one packet of the capture, which arrived at `stamp`. It tells no
+    /// time: frames that were captured before it may wait in their ring. Without frames, `tick` does.
     pub fn hep(&mut self, stamp: Stamp, record: &[u8], sink: &mut impl Sink) {
         self.capture.add(stamp, record.len() as u64);
-        if stamp >= self.next_tick {
-            self.tick(stamp, sink);
-        }
-        if self.capture.packets.is_multiple_of(CLOCK_CHECK) {
-            self.check_clock(stamp);
-        }
         self.desk.hep(stamp, record, sink);
     }
 

@@ -18,20 +18,19 @@ mod listen;
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read};
+use std::mem::MaybeUninit;
 use std::net::{TcpListener, UdpSocket};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd, RawFd};
 use std::time::Duration;
 
-use rustix::buffer::spare_capacity;
 use rustix::event::Timespec;
 use rustix::event::epoll::{self, EventData, EventFlags};
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
-use subtle::ConstantTimeEq;
 
 use self::connection::{Connection, OutOfStep};
 pub use self::listen::{Listen, NotAnAddress};
 use crate::Stamp;
-use crate::hep::{self, Carrier};
+use crate::hep::{self, Carrier, Key};
 
 /// Receives records with the time of their arrival.
 pub type Take<'t> = dyn FnMut(Stamp, &[u8]) + 't;
@@ -42,7 +41,7 @@ pub struct Settings {
     /// Addresses; none = no sockets.
     pub listen: Vec<Listen>,
     /// Authentication key that every record has to carry; empty = none is asked for.
-    pub key: Vec<u8>,
+    pub key: Key,
     /// Open TCP connections.
     pub connections: usize,
     /// A connection that says nothing for so many seconds is closed. Agents are silent as long as their proxy is.
@@ -53,7 +52,13 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { listen: Vec::new(), key: Vec::new(), connections: 256, idle_seconds: 3600, record_seconds: 30 }
+        Self {
+            listen: Vec::new(),
+            key: Key::default(),
+            connections: 256,
+            idle_seconds: 3600,
+            record_seconds: 30,
+        }
     }
 }
 
@@ -98,7 +103,6 @@ pub struct Listener {
     settings: Settings,
     counters: Counters,
     buffer: Vec<u8>,
-    events: Vec<epoll::Event>,
     /// Out of file descriptors: nobody is let in before this moment.
     shut_until: Option<Stamp>,
     next_sweep: Stamp,
@@ -140,7 +144,6 @@ impl Listener {
             settings,
             counters: Counters::default(),
             buffer: vec![0; BUFFER_BYTES],
-            events: Vec::with_capacity(EVENTS),
             shut_until: None,
             next_sweep: Stamp(0),
         })
@@ -172,36 +175,25 @@ impl Listener {
         self.connections.iter().flatten().count()
     }
 
-    /// Waits for something to come, for those who have no poll(2) of their own.
-    pub fn wait(&mut self, timeout: Duration) {
-        let timeout = Timespec { tv_sec: timeout.as_secs() as i64, tv_nsec: timeout.subsec_nanos().into() };
-        self.look(&timeout);
-    }
-
     /// Takes a share of what has come, and closes connections that are due. It never waits; what is left keeps the
     /// file descriptor readable. To be called now and then on a quiet wire too.
     pub fn read_ready(&mut self, now: Stamp, take: &mut Take<'_>) {
-        self.look(&Timespec { tv_sec: 0, tv_nsec: 0 });
-        let mut events = std::mem::take(&mut self.events);
-        for event in events.drain(..) {
+        let mut events = [const { MaybeUninit::uninit() }; EVENTS];
+        // Interrupted by a signal is as good as quiet.
+        let now_or_never = Timespec { tv_sec: 0, tv_nsec: 0 };
+        let ready = epoll::wait(&self.epoll, events.as_mut_slice(), Some(&now_or_never));
+        for event in ready.map(|(ready, _)| ready).unwrap_or_default() {
             let number = event.data.u64() as usize;
             match number.checked_sub(self.doors.len()) {
                 None => self.door(number, now, take),
                 Some(place) => self.connection(place, now, take),
             }
         }
-        self.events = events;
         // The second test is for a clock that was set back.
         if now >= self.next_sweep || self.next_sweep.nanos_since(now) > 2 * SWEEP_NANOS {
             self.next_sweep = now.plus_nanos(SWEEP_NANOS);
             self.sweep(now);
         }
-    }
-
-    fn look(&mut self, timeout: &Timespec) {
-        self.events.clear();
-        // Interrupted by a signal is as good as quiet.
-        let _ = epoll::wait(&self.epoll, spare_capacity(&mut self.events), Some(timeout));
     }
 
     fn door(&mut self, number: usize, now: Stamp, take: &mut Take<'_>) {
@@ -380,11 +372,10 @@ fn watch(epoll: &OwnedFd, socket: impl AsFd, number: usize) -> io::Result<()> {
     Ok(epoll::add(epoll, socket, EventData::new_u64(number as u64), EventFlags::IN)?)
 }
 
-/// Hands over a record that is one, from someone who knows the key. How long the comparison takes tells nothing
-/// about the key but its length.
-fn accept(record: &[u8], now: Stamp, key: &[u8], counters: &mut Counters, take: &mut Take<'_>) -> bool {
+/// Hands over a record that is one, from someone who knows the key.
+fn accept(record: &[u8], now: Stamp, key: &Key, counters: &mut Counters, take: &mut Take<'_>) -> bool {
     match hep::auth_key(record) {
-        Ok(told) if key.is_empty() || bool::from(told.ct_eq(key)) => {
+        Ok(told) if key.admits(told) => {
             counters.records += 1;
             counters.bytes += record.len() as u64;
             take(now, record);
@@ -415,3 +406,6 @@ const STRANGER_NANOS: i64 = 10_000_000_000;
 const SWEEP_NANOS: i64 = 1_000_000_000;
 /// Nobody is let in for so long when there are no file descriptors.
 const SHUT_NANOS: i64 = 1_000_000_000;
+
+#[cfg(test)]
+mod tests;

@@ -26,6 +26,7 @@ use std::time::Duration;
 pub use self::peer::{NotAPeer, Peer};
 pub use self::sender::Sender;
 pub use self::spool::{Counters, Spool};
+use crate::hep::Key;
 
 /// Where to send, what, and how.
 #[derive(Clone, Debug)]
@@ -33,7 +34,7 @@ pub struct Settings {
     /// The receiver.
     pub peer: Peer,
     /// Authentication key; empty = none is sent.
-    pub key: Vec<u8>,
+    pub key: Key,
     /// Number of this capture agent.
     pub agent: u32,
     /// Name of this capture agent's node; empty = none is sent.
@@ -60,7 +61,7 @@ impl Settings {
     pub fn to(peer: Peer) -> Self {
         Self {
             peer,
-            key: Vec::new(),
+            key: Key::default(),
             agent: 2001,
             node: String::new(),
             compress: false,
@@ -98,3 +99,6 @@ pub fn open(settings: Settings) -> (Spool, Sender) {
     let sender = Sender::new(settings, spool.store());
     (spool, sender)
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,5 @@
-//! Where to listen: `udp:0.0.0.0:9060`, `tcp:[::]:9060`, or without either for both.
+//! Where to listen: `udp:0.0.0.0:9060`, `tcp:[::]:9060`, or without either for both. Slashes behind the colon do no
+//! harm: `udp://0.0.0.0:9060`.
 
 use std::fmt;
 use std::net::SocketAddr;
@@ -27,6 +28,7 @@ impl Listen {
             Some(("tcp", address)) => (&[Carrier::Tcp], address),
             _ => (&[Carrier::Udp, Carrier::Tcp], text),
         };
+        let address = address.strip_prefix("//").unwrap_or(address);
         let address = address.parse().map_err(|_| NotAnAddress(text.to_owned()))?;
         Ok(carriers.iter().map(|&carrier| Self { carrier, address }).collect())
     }
@@ -50,6 +52,7 @@ mod tests {
         };
         assert_eq!(read("0.0.0.0:9060"), "udp:0.0.0.0:9060 tcp:0.0.0.0:9060");
         assert_eq!(read("[::1]:9060"), "udp:[::1]:9060 tcp:[::1]:9060");
+        assert_eq!(read("udp://127.0.0.1:1"), "udp:127.0.0.1:1");
         assert_eq!(read("udp:127.0.0.1:1"), "udp:127.0.0.1:1");
         assert_eq!(read("tcp:[::]:9061"), "tcp:[::]:9061");
         for wrong in ["", "9060", "sctp:127.0.0.1:1", "udp:localhost:9060", "tcp:127.0.0.1"] {

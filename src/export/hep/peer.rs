@@ -1,4 +1,5 @@
-//! Where to send: `udp:homer:9060`, `tcp:10.0.0.5:9060`, or `homer:9060` for UDP.
+//! Where to send: `udp:homer:9060`, `tcp:10.0.0.5:9060`, or `homer:9060` for UDP. Slashes behind the colon do no
+//! harm: `tcp://homer:9060`.
 
 use std::fmt;
 use std::str::FromStr;
@@ -36,6 +37,7 @@ impl FromStr for Peer {
             Some(("tcp", place)) => (Carrier::Tcp, place),
             _ => (Carrier::Udp, text),
         };
+        let place = place.strip_prefix("//").unwrap_or(place);
         let read = || {
             let (host, port) = place.rsplit_once(':')?;
             let bare = host.strip_prefix('[').and_then(|host| host.strip_suffix(']'));
@@ -70,6 +72,7 @@ mod tests {
         assert_eq!(read("udp:homer:9060"), Ok("udp:homer:9060".into()));
         assert_eq!(read("tcp:homer.example:9061"), Ok("tcp:homer.example:9061".into()));
         assert_eq!(read("tcp:[::1]:9061"), Ok("tcp:[::1]:9061".into()));
+        assert_eq!(read("tcp://homer.example:9061"), Ok("tcp:homer.example:9061".into()));
         for wrong in ["", "homer", "tcp:homer", "tcp::1", "homer:0", "homer:x", "::1:9060", "tls:homer:9061"]
         {
             assert_eq!(read(wrong), Err(NotAPeer(wrong.into())), "{wrong}");

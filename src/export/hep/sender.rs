@@ -131,7 +131,8 @@ impl Sender {
                     // The host answered to an earlier datagram; this one was not sent.
                     (ErrorKind::ConnectionRefused, Carrier::Udp) => {
                         add(&self.store.tally.lost_refused, 1);
-                        self.trouble("nobody listens there");
+                        // The name may have moved to another address.
+                        self.drop_link(&mut at, "nobody listens there");
                         self.rest(stop);
                     }
                     (_, Carrier::Udp) if error.raw_os_error() == Some(libc::EMSGSIZE) => {

@@ -57,6 +57,18 @@ pub struct Counters {
     pub connected: bool,
 }
 
+impl Counters {
+    /// Records that never went out.
+    pub fn lost(&self) -> u64 {
+        self.lost_full + self.lost_too_long + self.lost_refused + self.lost_at_end
+    }
+
+    /// The receiver was tried, and is away now.
+    pub fn is_down(&self) -> bool {
+        !self.connected && self.connect_failures + self.breaks + self.stalls + self.lost_refused > 0
+    }
+}
+
 impl Spool {
     pub(super) fn new(settings: &Settings) -> Self {
         Self {
@@ -64,7 +76,7 @@ impl Spool {
             packer: settings.compress.then(Packer::default),
             record: Vec::new(),
             json: Vec::new(),
-            key: settings.key.clone(),
+            key: settings.key.bytes().to_vec(),
             node: settings.node.clone().into_bytes(),
             agent: settings.agent,
             rtcp: settings.rtcp,
