@@ -9,6 +9,7 @@
 //! scrape asks for one: nobody who is slow can hold it up; what the queue has no room for is counted.
 
 mod clock;
+mod hep;
 mod itself;
 mod pages;
 mod shared;
@@ -23,10 +24,12 @@ use std::thread;
 
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::capture::hep::Listen;
 use crate::capture::ring::{self, Interface, Ring};
 use crate::config::Config;
 use crate::export::prometheus::Metrics;
 use crate::http::{self, Listeners, Server, WebConfig};
+pub use hep::{Counts as HepCounts, Settings as HepSettings};
 use pages::Pages;
 use shared::Shared;
 use tap::Tap;
@@ -42,6 +45,8 @@ pub struct Settings {
     pub listen: Vec<SocketAddr>,
     /// A Prometheus `web-config.yml`: TLS, client certificates, passwords.
     pub web_config: Option<PathBuf>,
+    /// HEP in and out.
+    pub hep: HepSettings,
 }
 
 impl Default for Settings {
@@ -51,6 +56,7 @@ impl Default for Settings {
             ring: ring::Settings::default(),
             listen: vec![http::DEFAULT_ADDRESS],
             web_config: None,
+            hep: HepSettings::default(),
         }
     }
 }
@@ -85,11 +91,17 @@ fn start(config: Config) -> Result<(), Failure> {
     let rings = open(&settings)?;
     let listeners = Listeners::bind(&settings.listen)
         .map_err(|error| Failure { text: error.to_string(), code: EX_IOERR })?;
+    let mut observer = config.observer;
+    settings.hep.observe(&mut observer);
+    let (hep, senders) =
+        settings.hep.clone().open().map_err(|error| Failure { text: error.to_string(), code: EX_IOERR })?;
+    let hep_listens = hep.local();
     drop_privileges()?;
 
     let (events, facts) = crossbeam_channel::bounded(EVENT_QUEUE);
     let shared = Arc::new(Shared::new(Metrics::with(config.metrics)));
-    let tap = Tap::new(rings, config.observer, events, Arc::clone(&shared));
+    let senders = hep::Senders::start(senders, |body| spawn("hep", body))?;
+    let tap = Tap::new(rings, hep, observer, events, Arc::clone(&shared));
     let capture = spawn("capture", move || tap.run())?;
     let queue = facts.clone();
     let told = Arc::clone(&shared);
@@ -104,7 +116,7 @@ fn start(config: Config) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure { text: format!("starting the runtime: {error}"), code: EX_IOERR })?;
-    say(&settings, &listeners);
+    say(&settings, &listeners, &hep_listens);
     // Without a service manager there is nobody to tell.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     let server = Server::new(http::Settings::default(), web);
@@ -114,6 +126,7 @@ fn start(config: Config) -> Result<(), Failure> {
     // Capture ends first; what it has told by then is taken in, and then nobody is left to tell.
     shared.stop.store(true, Ordering::Release);
     let joined = [capture.join(), telling.join()];
+    senders.finish();
     if joined.iter().any(Result::is_err) {
         return Err(Failure {
             text: "a thread died; this is a bug, please report it".into(),
@@ -161,7 +174,7 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<thread::Joi
         .map_err(|error| Failure { text: format!("starting a thread: {error}"), code: EX_IOERR })
 }
 
-fn say(settings: &Settings, listeners: &Listeners) {
+fn say(settings: &Settings, listeners: &Listeners, hep: &[Listen]) {
     let mut stderr = io::stderr().lock();
     let on = match settings.interfaces.as_slice() {
         [] => "all interfaces".to_owned(),
@@ -171,6 +184,12 @@ fn say(settings: &Settings, listeners: &Listeners) {
     let scheme = if settings.web_config.is_some() { "see web_config" } else { "http" };
     for address in listeners.addresses() {
         let _ = writeln!(stderr, "sidetone: {scheme}://{address}/metrics");
+    }
+    for listen in hep {
+        let _ = writeln!(stderr, "sidetone: HEP on {listen}");
+    }
+    for peer in &settings.hep.send {
+        let _ = writeln!(stderr, "sidetone: HEP to {peer}");
     }
 }
 

@@ -12,6 +12,7 @@
 mod fault;
 pub mod file;
 mod foreign;
+pub mod hep;
 mod inflate;
 mod input;
 pub mod pcap;

@@ -19,6 +19,7 @@ use crate::export::prometheus;
 use crate::observer;
 
 mod file;
+mod hep;
 mod metrics;
 mod quality;
 mod rules;
@@ -80,7 +81,7 @@ impl Config {
     fn fill(&mut self, reader: &mut Reader<'_>) {
         self.fill_agent(reader);
         metrics::fill(reader, &mut self.metrics);
-        let observer::Settings { limits, rating, calls } = &mut self.observer;
+        let observer::Settings { limits, rating, calls, .. } = &mut self.observer;
         reader.section("limits", |section| {
             let mut entries = |key, to: &mut usize| section.number(key, to, 1..=MAX_ENTRIES);
             entries("calls", &mut limits.calls);
@@ -117,6 +118,9 @@ impl Config {
             if let Some(interfaces) = section.given("interfaces") {
                 agent.interfaces = interfaces;
             }
+            if let Some(decode) = section.given("decode_hep") {
+                agent.hep.decode = decode;
+            }
             let whole_blocks = |bytes: &u64| {
                 let blocks = agent.ring.block_bytes as u64;
                 if *bytes >= 2 * blocks && bytes.is_multiple_of(blocks) && *bytes <= MAX_RING_BYTES {
@@ -129,6 +133,7 @@ impl Config {
                 agent.ring.ring_bytes = usize::try_from(bytes).unwrap_or(agent.ring.ring_bytes);
             }
         });
+        reader.section("hep", |section| hep::fill(section, &mut agent.hep));
         reader.section("http", |section| {
             let addresses = |listen: &Vec<String>| match listen.iter().find(|at| address(at).is_none()) {
                 Some(wrong) => Err(format!("{wrong:?} is no address and port, as in 127.0.0.1:9767")),

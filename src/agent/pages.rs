@@ -79,7 +79,9 @@ impl Pages {
         let part = |name: &str, (status, detail): (Condition, _)| Part { name: name.into(), status, detail };
         let queue = BTreeMap::from([("lost_events".into(), json!(lost))]);
         let events = if lost > 0 { Condition::Degraded } else { Condition::Up };
-        vec![part("capture", capture), part("events", (events, queue))]
+        let mut parts = vec![part("capture", capture), part("events", (events, queue))];
+        parts.extend(self.shared.hep.borrow().health().map(|hep| part("hep", hep)));
+        parts
     }
 }
 

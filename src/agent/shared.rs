@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use super::hep::Counts;
 use crate::event::{Event, Live, Sink};
 use crate::export::prometheus::Metrics;
 
@@ -32,6 +33,8 @@ pub(super) struct Shared {
     pub(super) lost_events: AtomicU64,
     /// Interfaces that are away.
     pub(super) away: AtomicU64,
+    /// What HEP has done.
+    pub(super) hep: watch::Sender<Counts>,
     metrics: Mutex<Metrics>,
 }
 
@@ -45,6 +48,7 @@ impl Shared {
             dropped: AtomicU64::new(0),
             lost_events: AtomicU64::new(0),
             away: AtomicU64::new(0),
+            hep: watch::Sender::new(Counts::default()),
             metrics: Mutex::new(metrics),
         }
     }

@@ -6,6 +6,7 @@ use std::sync::atomic::Ordering;
 use crossbeam_channel::Sender;
 
 use super::clock::now;
+use super::hep::{Hep, Outlets};
 use super::shared::{Fact, Shared};
 use crate::Stamp;
 use crate::capture::ring::{Ring, wait};
@@ -15,6 +16,7 @@ use crate::observer::{self, Observer};
 /// Owns the rings and all call and stream state.
 pub(super) struct Tap {
     rings: Vec<Ring>,
+    hep: Hep,
     observer: Observer,
     events: Sender<Fact>,
     shared: Arc<Shared>,
@@ -27,18 +29,19 @@ pub(super) struct Tap {
 impl Tap {
     pub(super) fn new(
         rings: Vec<Ring>,
+        hep: Hep,
         settings: observer::Settings,
         events: Sender<Fact>,
         shared: Arc<Shared>,
     ) -> Self {
         let observer = Observer::new(settings);
         let never = Stamp(0);
-        Self { rings, observer, events, shared, reached: never, next_look: never, next_snapshot: never }
+        Self { rings, hep, observer, events, shared, reached: never, next_look: never, next_snapshot: never }
     }
 
     /// Until it is told to stop; then everything open becomes final.
     pub(super) fn run(mut self) {
-        let fds: Vec<_> = self.rings.iter().map(Ring::fd).collect();
+        let fds: Vec<_> = self.rings.iter().map(Ring::fd).chain(self.hep.fd()).collect();
         while !self.shared.stop.load(Ordering::Acquire) {
             if !self.take() {
                 wait(&fds, QUIET_MS);
@@ -46,15 +49,15 @@ impl Tap {
             self.look_up();
         }
         self.take();
-        let Self { observer, events, shared, .. } = &mut self;
-        observer.finish(&mut |event| tell(events, shared, event));
+        let Self { observer, hep, events, shared, .. } = &mut self;
+        observer.finish(&mut Outlets { events, shared, outlet: &mut hep.outlet });
         self.publish();
     }
 
-    /// Takes what the rings hold; false when that is nothing.
+    /// Takes what the rings hold, and a share of the HEP that was sent to us; false when the rings held nothing.
     fn take(&mut self) -> bool {
-        let Self { rings, observer, events, shared, reached, .. } = self;
-        let mut sink = |event| tell(events, shared, event);
+        let Self { rings, hep, observer, events, shared, reached, .. } = self;
+        let mut sink = Outlets { events, shared, outlet: &mut hep.outlet };
         let mut any = false;
         for ring in rings {
             any |= ring.poll(&mut |frames| {
@@ -63,6 +66,7 @@ impl Tap {
                 observer.packets(frames, &mut sink);
             });
         }
+        hep.take(now(), observer, events, shared);
         any
     }
 
@@ -72,8 +76,8 @@ impl Tap {
         let now = now().plus_nanos(-RING_NANOS);
         if now.nanos_since(self.reached) > TICK_NANOS {
             self.reached = now;
-            let Self { observer, events, shared, .. } = self;
-            observer.tick(now, &mut |event| tell(events, shared, event));
+            let Self { observer, hep, events, shared, .. } = self;
+            observer.tick(now, &mut Outlets { events, shared, outlet: &mut hep.outlet });
         }
         // Who asks oftener waits a little: a storm of requests must not keep this thread from its packets.
         if self.shared.wanted.load(Ordering::Acquire) && is_due(&mut self.next_snapshot, now, SNAPSHOT_NANOS)
@@ -94,6 +98,7 @@ impl Tap {
 
     /// The snapshot goes the way of the events, so that whoever sums up both sees them in order.
     fn publish(&self) {
+        self.shared.hep.send_replace(self.hep.counts());
         // Only this thread sends: a queue that has room now has it when the snapshot is made.
         if self.events.is_full() || self.events.try_send(Fact::Live(Arc::new(self.observer.live()))).is_err()
         {
@@ -113,7 +118,7 @@ fn is_due(next: &mut Stamp, now: Stamp, every_nanos: i64) -> bool {
 }
 
 /// Never waits: what finds no room is counted.
-fn tell(events: &Sender<Fact>, shared: &Shared, event: Event) {
+pub(super) fn tell(events: &Sender<Fact>, shared: &Shared, event: Event) {
     if events.try_send(Fact::Event(event)).is_err() {
         shared.lost_events.fetch_add(1, Ordering::Relaxed);
     }

@@ -18,6 +18,21 @@ const ALL: &str = r#"
 [capture]
 interfaces = ["eth0", "eth1"]
 ring_bytes = 16777216
+decode_hep = true
+
+[hep]
+listen = ["0.0.0.0:9060", "tcp:[::1]:9061"]
+key = "in"
+connections = 20
+idle_seconds = 60
+send = ["homer:9060", "tcp:[2001:db8::1]:9061"]
+send_key = "out"
+agent_id = 7
+node = "proxy1"
+compress = true
+rtcp = "binary"
+reports = false
+spool_bytes = 1_000_000
 
 [http]
 listen = ["127.0.0.1:9000", "[::1]:9000"]
@@ -116,6 +131,42 @@ fn every_key_reaches_what_it_sets() {
     assert_eq!((acme.domain.len(), acme.source.len(), acme.destination.len()), (1, 2, 1));
     assert_eq!((acme.from_number.len(), acme.to_number.len()), (1, 2));
     assert_eq!(acme.header.as_ref().unwrap().values.len(), 2);
+}
+
+#[test]
+fn hep_is_configured_both_ways() {
+    let hep = read("s.toml", ALL, &BTreeMap::new()).unwrap().agent.hep;
+    let listens: Vec<_> = hep.incoming.listen.iter().map(ToString::to_string).collect();
+    assert_eq!(listens, ["udp:0.0.0.0:9060", "tcp:0.0.0.0:9060", "tcp:[::1]:9061"]);
+    assert_eq!((hep.incoming.connections, hep.incoming.idle_seconds), (20, 60));
+    assert!(hep.incoming.key.admits(b"in") && !hep.incoming.key.admits(b"out"));
+    let peers: Vec<_> = hep.send.iter().map(ToString::to_string).collect();
+    assert_eq!(peers, ["udp:homer:9060", "tcp:[2001:db8::1]:9061"]);
+    let out = &hep.outgoing;
+    assert_eq!((out.key.bytes(), out.agent, out.node.as_str()), (b"out".as_slice(), 7, "proxy1"));
+    assert_eq!((out.compress, out.rtcp, out.reports), (true, crate::export::hep::Rtcp::Binary, false));
+    assert_eq!((out.spool_bytes, hep.decode), (1_000_000, true));
+
+    let given = variables(&[
+        ("SIDETONE_HEP_LISTEN", "udp:127.0.0.1:9060,tcp:127.0.0.1:9061"),
+        ("SIDETONE_HEP_SEND", "udp:homer:9060"),
+        ("SIDETONE_HEP_KEY", "secret"),
+    ]);
+    let hep = read("s.toml", "", &given).unwrap().agent.hep;
+    assert_eq!((hep.incoming.listen.len(), hep.send.len(), hep.decode), (2, 1, false));
+    assert!(hep.incoming.key.admits(b"secret") && !hep.incoming.key.admits(b""));
+
+    let wrong = "[hep]\nlisten = '9060'\nsend = ['homer']\nrtcp = 'xml'\nspool_bytes = 1\nconnections = 0\n";
+    let expected = [
+        "s.toml:2: hep.listen is wrong; \"9060\" is no address to listen on: write udp:0.0.0.0:9060, tcp:[::]:9060, \
+         or 0.0.0.0:9060 for both",
+        "s.toml:3: hep.send is wrong; \"homer\" is nowhere to send HEP to: write udp:homer.example:9060 or \
+         tcp:10.0.0.5:9060",
+        "s.toml:4: hep.rtcp is wrong; \"xml\" is none of json, binary, off",
+        "s.toml:5: hep.spool_bytes is wrong; it must be between 131072 and 1073741824",
+        "s.toml:6: hep.connections is wrong; it must be between 1 and 65536",
+    ];
+    assert_eq!(problems(wrong, &[]), expected);
 }
 
 #[test]

@@ -232,6 +232,14 @@ impl Media {
         self.flows.find(hash, |entry| entry.tag == hash as u32).map(|entry| entry.index)
     }
 
+    /// The call that RTCP between these endpoints is about: its media use the same ports, or those just below
+    /// (RFC 3550 11, RFC 5761).
+    pub(crate) fn call_of_rtcp(&self, from: Endpoint, to: Endpoint) -> Option<CallKey> {
+        let below = |at: Endpoint| Endpoint { port: at.port.wrapping_sub(1), ..at };
+        let target = [to, below(to), from, below(from)].iter().find_map(|at| self.targets.get(at));
+        target.map(|target| target.call)
+    }
+
     /// The number of a live stream.
     #[inline]
     pub(crate) fn find(&self, flow: &Flow) -> Option<u32> {
