@@ -534,6 +534,54 @@ mod tests {
         encoder.finish().unwrap()
     }
 
+    /// The example of the HEP3 specification (rev. 11): written by nobody here.
+    #[test]
+    fn the_example_of_the_specification_is_read_and_written() {
+        let bytes: &[u8] = b"HEP3\x00\x71\
+            \x00\x00\x00\x01\x00\x07\x02\
+            \x00\x00\x00\x02\x00\x07\x11\
+            \x00\x00\x00\x03\x00\x0a\xd4\xca\x00\x01\
+            \x00\x00\x00\x04\x00\x0a\x52\x74\x00\xd3\
+            \x00\x00\x00\x07\x00\x08\x2e\xea\
+            \x00\x00\x00\x08\x00\x08\x13\xc4\
+            \x00\x00\x00\x09\x00\x0a\x4e\x49\x82\xcb\
+            \x00\x00\x00\x0a\x00\x0a\x00\x01\xd4\xc0\
+            \x00\x00\x00\x0b\x00\x07\x01\
+            \x00\x00\x00\x0c\x00\x0a\x00\x00\x00\xe4\
+            \x00\x00\x00\x0f\x00\x14INVITE sip:bob";
+        let expected = Hep {
+            source: Endpoint { ip: [212, 202, 0, 1].into(), port: 12_010 },
+            destination: Endpoint { ip: [82, 116, 0, 211].into(), port: 5060 },
+            protocol: 17,
+            stamp: Some(Stamp(1_313_440_459_120_000_000)),
+            kind: Kind::Sip,
+            agent: 228,
+            node: b"",
+            auth_key: b"",
+            correlation: b"",
+            payload: b"INVITE sip:bob",
+        };
+        assert_eq!(decode(bytes, &mut Vec::new()), Ok(expected));
+        // The order is the one of the specification, so that the bytes are the same.
+        let mut written = Vec::new();
+        encode(&expected, &mut written);
+        assert_eq!(written, bytes);
+    }
+
+    #[test]
+    fn chunks_of_other_vendors_and_unknown_ones_are_passed_over() {
+        let mut bytes = Vec::new();
+        encode(&example(), &mut bytes);
+        // SIP's type under a vendor's number, a type nobody knows, and padding.
+        for foreign in [b"\x00\x03\x00\x0b\x00\x07\x63".as_slice(), b"\x00\x00\x7f\x00\x00\x06", b"\x00\x00"]
+        {
+            bytes.extend_from_slice(foreign);
+        }
+        let len = bytes.len() as u16;
+        bytes[4..6].copy_from_slice(&len.to_be_bytes());
+        assert_eq!(decode(&bytes, &mut Vec::new()), Ok(example()));
+    }
+
     #[test]
     fn reads_what_it_writes() {
         let v6 = |last| IpAddr::V6([0x2001, 0xdb8, 0, 0, 0, 0, 0, last].into());

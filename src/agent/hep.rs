@@ -7,7 +7,7 @@
 //!
 //! HEP that passes on a captured interface is not looked at, unless `[capture] decode_hep` asks for it. Then the
 //! agent's own has to be told apart: what it sends carries its number and name; what it receives on a socket is seen
-//! on the interface a second time, and the second sight of the same bytes is dropped.
+//! on the interface too, on more than one behind a bridge, and only the first sight of the same bytes counts.
 
 use std::collections::BTreeMap;
 use std::hash::BuildHasher;
@@ -76,7 +76,6 @@ struct Own {
 struct Sighting {
     hash: u64,
     at: Stamp,
-    on_interface: bool,
 }
 
 /// Sending threads, and the flag that ends them.
@@ -137,7 +136,7 @@ impl Hep {
     ) {
         let Self { listener: Some(listener), outlet } = self else { return };
         listener.read_ready(now, &mut |stamp, record| {
-            if outlet.own.as_mut().is_some_and(|own| own.is_seen(stamp, record, false)) {
+            if outlet.own.as_mut().is_some_and(|own| own.is_seen(stamp, record)) {
                 return;
             }
             observer.hep(stamp, record, &mut Outlets { events, shared, outlet });
@@ -184,7 +183,7 @@ impl Sink for Outlets<'_> {
 
     fn is_own_hep(&mut self, stamp: Stamp, record: &[u8], decoded: &Record<'_>) -> bool {
         let Some(own) = &mut self.outlet.own else { return false };
-        own.has_sent(decoded) || own.is_seen(stamp, record, true)
+        own.has_sent(decoded) || own.is_seen(stamp, record)
     }
 }
 
@@ -193,16 +192,14 @@ impl Own {
         self.sends && record.agent == self.agent && record.node == self.node
     }
 
-    /// Notes a record, and tells whether it came by the other way, interface or socket, a moment ago. Either may be
-    /// the first: a frame waits in its ring, a record in its socket.
-    fn is_seen(&mut self, at: Stamp, record: &[u8], on_interface: bool) -> bool {
+    /// Notes a record, and tells whether it came a moment ago. Either way may be the first, interface or socket: a
+    /// frame waits in its ring, a record in its socket. The time in a record keeps two of them apart.
+    fn is_seen(&mut self, at: Stamp, record: &[u8]) -> bool {
         let hash = self.hasher.hash_one(record);
         let Some(place) = (hash as usize).checked_rem(self.seen.len()) else { return false };
         let Some(slot) = self.seen.get_mut(place) else { return false };
-        let fresh = at.nanos_since(slot.at).abs() < SEEN_NANOS;
-        let seen = slot.hash == hash && slot.on_interface != on_interface && fresh;
-        // What was matched is used up.
-        *slot = if seen { Sighting::default() } else { Sighting { hash, at, on_interface } };
+        let seen = slot.hash == hash && at.nanos_since(slot.at).abs() < SEEN_NANOS;
+        *slot = Sighting { hash, at };
         seen
     }
 }
@@ -290,22 +287,26 @@ mod tests {
     }
 
     #[test]
-    fn a_record_is_taken_once_whichever_way_it_comes_first() {
-        for first in [false, true] {
-            let mut own = own();
-            assert!(!own.is_seen(Stamp(1), b"one", first));
-            assert!(!own.is_seen(Stamp(2), b"two", first));
-            assert!(own.is_seen(Stamp(3), b"one", !first));
-            assert!(own.is_seen(Stamp(3), b"two", !first));
-            assert!(!own.is_seen(Stamp(3), b"one", !first), "it was used up");
-        }
+    fn a_record_is_taken_once_however_often_it_is_seen() {
+        let mut own = own();
+        assert!(!own.is_seen(Stamp(1), b"one"));
+        assert!(!own.is_seen(Stamp(2), b"two"));
+        assert!(own.is_seen(Stamp(3), b"one"));
+        assert!(own.is_seen(Stamp(3), b"two"));
+        assert!(own.is_seen(Stamp(4), b"one"));
     }
 
     #[test]
     fn the_same_bytes_later_are_another_record() {
         let mut own = own();
-        assert!(!own.is_seen(Stamp(0), b"one", true));
-        assert!(!own.is_seen(Stamp(SEEN_NANOS as u64), b"one", false));
+        assert!(!own.is_seen(Stamp(0), b"one"));
+        assert!(!own.is_seen(Stamp(SEEN_NANOS as u64), b"one"));
+    }
+
+    #[test]
+    fn where_nothing_is_received_all_that_is_captured_counts() {
+        let mut own = Own { seen: Vec::new(), ..own() };
+        assert!(!own.is_seen(Stamp(1), b"one") && !own.is_seen(Stamp(1), b"one"));
     }
 
     #[test]

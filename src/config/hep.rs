@@ -38,7 +38,7 @@ pub(super) fn fill(section: &mut Section<'_, '_>, hep: &mut HepSettings) {
     if let Some(agent) = section.checked("agent_id", number) {
         outgoing.agent = agent as u32;
     }
-    if let Some(node) = section.checked("node", short) {
+    if let Some(node) = section.checked("node", |text: &String| short(text)) {
         outgoing.node = node;
     }
     if let Some(compress) = section.given("compress") {
@@ -58,7 +58,10 @@ pub(super) fn fill(section: &mut Section<'_, '_>, hep: &mut HepSettings) {
 }
 
 fn key(section: &mut Section<'_, '_>, name: &'static str) -> Key {
-    section.checked(name, short).map(|text: String| Key::from(text.as_str())).unwrap_or_default()
+    section
+        .checked(name, |text: &String| short(text))
+        .map(|text| Key::from(text.as_str()))
+        .unwrap_or_default()
 }
 
 fn rtcp(text: &str) -> Option<Rtcp> {
@@ -71,7 +74,7 @@ fn rtcp(text: &str) -> Option<Rtcp> {
 }
 
 /// It goes with every record.
-fn short(text: &String) -> Result<(), String> {
+fn short(text: &str) -> Result<(), String> {
     if text.len() <= MAX_TEXT { Ok(()) } else { Err(format!("it may have {MAX_TEXT} bytes at most")) }
 }
 

@@ -104,55 +104,31 @@ impl Counts {
             sample("sidetone_hep_closed_connections", &["broken"], received.connections_closed);
             sample("sidetone_hep_connections", &[], self.connections);
         }
-        let mut each = |name, value: fn(&Sent) -> u64| {
+        for (name, reason, value) in SENDING {
             for (peer, sent) in &self.sent {
-                sample(name, &[peer], value(sent));
+                let labels = [peer.as_str(), reason];
+                sample(name, if reason.is_empty() { &labels[..1] } else { &labels }, value(sent));
             }
-        };
-        each("sidetone_hep_sent_records", |sent| sent.sent);
-        each("sidetone_hep_sent_bytes", |sent| sent.sent_bytes);
-        let mut each_reason = |name, reasons: &[(&str, fn(&Sent) -> u64)]| {
-            for (peer, sent) in &self.sent {
-                for (reason, value) in reasons {
-                    sample(name, &[peer, reason], value(sent));
-                }
-            }
-        };
-        each_reason(
-            "sidetone_hep_lost_records",
-            &[
-                ("full", |sent| sent.lost_full),
-                ("too_long", |sent| sent.lost_too_long),
-                ("refused", |sent| sent.lost_refused),
-                ("end", |sent| sent.lost_at_end),
-            ],
-        );
-        let mut each = |name, value: fn(&Sent) -> u64| {
-            for (peer, sent) in &self.sent {
-                sample(name, &[peer], value(sent));
-            }
-        };
-        each("sidetone_hep_spool_bytes", |sent| sent.waiting_bytes);
-        each("sidetone_hep_connected", |sent| u64::from(sent.connected));
-        each("sidetone_hep_connects", |sent| sent.connects);
-        let mut each_reason = |name, reasons: &[(&str, fn(&Sent) -> u64)]| {
-            for (peer, sent) in &self.sent {
-                for (reason, value) in reasons {
-                    sample(name, &[peer, reason], value(sent));
-                }
-            }
-        };
-        each_reason(
-            "sidetone_hep_connection_failures",
-            &[
-                ("connect", |sent| sent.connect_failures),
-                ("broken", |sent| sent.breaks),
-                ("stalled", |sent| sent.stalls),
-            ],
-        );
+        }
         samples
     }
 }
+
+/// Name, reason where the family has one, and the number, of what is told of each receiver.
+const SENDING: [(&str, &str, fn(&Sent) -> u64); 12] = [
+    ("sidetone_hep_sent_records", "", |sent| sent.sent),
+    ("sidetone_hep_sent_bytes", "", |sent| sent.sent_bytes),
+    ("sidetone_hep_lost_records", "full", |sent| sent.lost_full),
+    ("sidetone_hep_lost_records", "too_long", |sent| sent.lost_too_long),
+    ("sidetone_hep_lost_records", "refused", |sent| sent.lost_refused),
+    ("sidetone_hep_lost_records", "end", |sent| sent.lost_at_end),
+    ("sidetone_hep_spool_bytes", "", |sent| sent.waiting_bytes),
+    ("sidetone_hep_connected", "", |sent| u64::from(sent.connected)),
+    ("sidetone_hep_connects", "", |sent| sent.connects),
+    ("sidetone_hep_connection_failures", "connect", |sent| sent.connect_failures),
+    ("sidetone_hep_connection_failures", "broken", |sent| sent.breaks),
+    ("sidetone_hep_connection_failures", "stalled", |sent| sent.stalls),
+];
 
 const fn counter(name: &'static str, labels: &'static [&'static str], help: &'static str) -> Described {
     Described { name, labels, is_counter: true, help }

@@ -176,7 +176,10 @@ impl Sender {
                 self.link = Some(link);
                 self.since = now();
                 add(&self.store.tally.connects, 1);
-                self.store.tally.connected.store(true, Ordering::Relaxed);
+                // A socket says nothing about who is behind it: after trouble, `passed` waits a while.
+                if self.peer.carrier == Carrier::Tcp || !self.told {
+                    self.store.tally.connected.store(true, Ordering::Relaxed);
+                }
             }
             Err(error) => {
                 add(&self.store.tally.connect_failures, 1);
