@@ -9,8 +9,10 @@
 //! scrape asks for one: nobody who is slow can hold it up; what the queue has no room for is counted.
 
 mod pages;
+mod reload;
 mod shared;
 mod tap;
+mod watchdog;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -24,7 +26,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::capture::ring::{self, Interface, Ring};
 use crate::config::Config;
 use crate::http::{self, Listeners, WebConfig};
+use crate::sandbox;
 use pages::Pages;
+pub use reload::Origin;
+use reload::Reload;
 use shared::Shared;
 use tap::Tap;
 
@@ -53,8 +58,8 @@ impl Default for Settings {
 }
 
 /// Runs until SIGTERM or SIGINT; returns the exit code.
-pub fn run(config: Config) -> u8 {
-    match start(config) {
+pub fn run(config: Config, origin: Origin) -> u8 {
+    match start(config, origin) {
         Ok(()) => 0,
         Err(failure) => {
             // Nobody is left to be told when standard error is closed.
@@ -70,8 +75,8 @@ struct Failure {
     code: u8,
 }
 
-fn start(config: Config) -> Result<(), Failure> {
-    let settings = config.agent;
+fn start(config: Config, origin: Origin) -> Result<(), Failure> {
+    let settings = config.agent.clone();
     let web = match &settings.web_config {
         Some(file) => WebConfig::load(file).map_err(|problems| Failure {
             text: problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\nsidetone: "),
@@ -82,11 +87,16 @@ fn start(config: Config) -> Result<(), Failure> {
     let rings = open(&settings)?;
     let listeners = Listeners::bind(&settings.listen)
         .map_err(|error| Failure { text: error.to_string(), code: EX_IOERR })?;
-    drop_privileges()?;
+    let shared = Arc::new(Shared::default());
+    let observer = config.observer.clone();
+    let reload = Arc::new(Reload::new(origin, config, &web, Arc::clone(&shared)));
+    // Everything is open. No packet was looked at yet, and no other thread is there.
+    let needs = sandbox::Needs { read: reload.directories(), connects: false };
+    let sandbox =
+        sandbox::enter(&needs).map_err(|error| Failure { text: error.to_string(), code: EX_IOERR })?;
 
     let (events, facts) = crossbeam_channel::bounded(EVENT_QUEUE);
-    let shared = Arc::new(Shared::default());
-    let tap = Tap::new(rings, config.observer, events, Arc::clone(&shared));
+    let tap = Tap::new(rings, observer, events, Arc::clone(&shared));
     let capture = spawn("capture", move || tap.run())?;
     let told = Arc::clone(&shared);
     let telling = spawn("facts", move || {
@@ -100,10 +110,8 @@ fn start(config: Config) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure { text: format!("starting the runtime: {error}"), code: EX_IOERR })?;
-    say(&settings, &listeners);
-    // Without a service manager there is nobody to tell.
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    let served = runtime.block_on(serve(listeners, web, &shared));
+    say(&settings, &listeners, &sandbox);
+    let served = runtime.block_on(serve(listeners, web, &shared, reload, sandbox));
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     // Capture ends first; what it has told by then is taken in, and then nobody is left to tell.
     shared.stop.store(true, Ordering::Release);
@@ -137,17 +145,6 @@ fn open(settings: &Settings) -> Result<Vec<Ring>, Failure> {
     interfaces.into_iter().map(ring).collect()
 }
 
-/// Nothing from here on needs a capability; the threads that follow inherit that there is none.
-fn drop_privileges() -> Result<(), Failure> {
-    for set in
-        [caps::CapSet::Ambient, caps::CapSet::Effective, caps::CapSet::Permitted, caps::CapSet::Inheritable]
-    {
-        caps::clear(None, set)
-            .map_err(|error| Failure { text: format!("dropping capabilities: {error}"), code: EX_IOERR })?;
-    }
-    Ok(())
-}
-
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<thread::JoinHandle<()>, Failure> {
     thread::Builder::new()
         .name(name.into())
@@ -155,20 +152,28 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<thread::Joi
         .map_err(|error| Failure { text: format!("starting a thread: {error}"), code: EX_IOERR })
 }
 
-fn say(settings: &Settings, listeners: &Listeners) {
+fn say(settings: &Settings, listeners: &Listeners, sandbox: &sandbox::Report) {
     let mut stderr = io::stderr().lock();
     let on = match settings.interfaces.as_slice() {
         [] => "all interfaces".to_owned(),
         names => names.join(", "),
     };
     let _ = writeln!(stderr, "sidetone {} captures on {on}", env!("CARGO_PKG_VERSION"));
+    let _ = writeln!(stderr, "sidetone: it runs with {}", sandbox.summary());
     let scheme = if settings.web_config.is_some() { "see web_config" } else { "http" };
     for address in listeners.addresses() {
         let _ = writeln!(stderr, "sidetone: {scheme}://{address}/metrics");
     }
 }
 
-async fn serve(listeners: Listeners, web: WebConfig, shared: &Arc<Shared>) -> io::Result<()> {
+async fn serve(
+    listeners: Listeners,
+    web: WebConfig,
+    shared: &Arc<Shared>,
+    reload: Arc<Reload>,
+    sandbox: sandbox::Report,
+) -> io::Result<()> {
+    let hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let stop = async move {
@@ -178,7 +183,12 @@ async fn serve(listeners: Listeners, web: WebConfig, shared: &Arc<Shared>) -> io
         }
     };
     let server = http::Server::new(http::Settings::default(), web);
-    server.serve(listeners, Arc::new(Pages::new(Arc::clone(shared))), stop).await
+    tokio::spawn(Arc::clone(&reload).follow(Arc::clone(&server), hangup));
+    tokio::spawn(watchdog::watch(Arc::clone(shared)));
+    // Without a service manager there is nobody to tell. Signals are taken by now.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    let pages = Pages::new(Arc::clone(shared), reload, sandbox);
+    server.serve(listeners, Arc::new(pages), stop).await
 }
 
 /// Events that wait for the facts thread: about four seconds of windows of 20,000 streams.

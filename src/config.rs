@@ -17,6 +17,7 @@ use std::path::Path;
 use crate::agent;
 use crate::observer;
 
+pub mod effective;
 mod file;
 mod quality;
 mod rules;
@@ -153,3 +154,5 @@ const MAX_BYTES: u64 = 1 << 40;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::ALL as EVERY_KEY;

@@ -8,19 +8,23 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::json;
 
+use super::reload::Reload;
 use super::shared::Shared;
 use crate::event::{Live, LiveCall, LiveStream};
 use crate::export::prometheus::Exposition;
 use crate::http::{Condition, Content, Format, Health, Later, Part, Query, Refusal};
+use crate::sandbox::Report;
 
 /// The pages of one agent.
 pub(super) struct Pages {
     shared: Arc<Shared>,
+    reload: Arc<Reload>,
+    sandbox: Report,
 }
 
 impl Pages {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+    pub(super) fn new(shared: Arc<Shared>, reload: Arc<Reload>, sandbox: Report) -> Self {
+        Self { shared, reload, sandbox }
     }
 
     /// A snapshot made after this call.
@@ -56,7 +60,13 @@ impl Pages {
         let part = |name: &str, (status, detail): (Condition, _)| Part { name: name.into(), status, detail };
         let queue = BTreeMap::from([("lost_events".into(), json!(lost))]);
         let events = if lost > 0 { Condition::Degraded } else { Condition::Up };
-        vec![part("capture", capture), part("events", (events, queue))]
+        let weakened = if self.sandbox.is_weakened() { Condition::Degraded } else { Condition::Up };
+        vec![
+            part("capture", capture),
+            part("events", (events, queue)),
+            part("sandbox", (weakened, self.sandbox.detail())),
+            self.reload.part(),
+        ]
     }
 }
 
@@ -121,7 +131,7 @@ impl Content for Pages {
     }
 
     fn config(&self) -> Later<'_, Result<Vec<u8>, Refusal>> {
-        Box::pin(async { Err(Refusal::Unavailable("the configuration is not shown yet".into())) })
+        Box::pin(async { json(&self.reload.document()) })
     }
 }
 

@@ -7,6 +7,7 @@ use tokio::sync::watch;
 
 use crate::event::{Event, Live, Sink};
 use crate::export::prometheus::Metrics;
+use crate::observer;
 
 /// What the capture thread tells.
 #[allow(clippy::large_enum_variant, reason = "moved once, into the queue")]
@@ -32,6 +33,12 @@ pub(super) struct Shared {
     pub(super) lost_events: AtomicU64,
     /// Interfaces that are away.
     pub(super) away: AtomicU64,
+    /// How often the capture thread came around.
+    pub(super) rounds: AtomicU64,
+    /// Other settings for the observer; who fills it sets `is_reconfigured` afterwards.
+    pub(super) settings: Mutex<Option<observer::Settings>>,
+    /// There are some.
+    pub(super) is_reconfigured: AtomicBool,
     metrics: Mutex<Metrics>,
 }
 
@@ -44,6 +51,9 @@ impl Default for Shared {
             dropped: AtomicU64::new(0),
             lost_events: AtomicU64::new(0),
             away: AtomicU64::new(0),
+            rounds: AtomicU64::new(0),
+            settings: Mutex::new(None),
+            is_reconfigured: AtomicBool::new(false),
             metrics: Mutex::new(Metrics::new()),
         }
     }

@@ -1,7 +1,7 @@
 //! The capture thread: frames from the rings into the observer, events out.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use crossbeam_channel::Sender;
 
@@ -43,6 +43,7 @@ impl Tap {
                 wait(&fds, QUIET_MS);
             }
             self.look_up();
+            self.shared.rounds.fetch_add(1, Ordering::Relaxed);
         }
         self.take();
         let Self { observer, events, shared, .. } = &mut self;
@@ -73,6 +74,11 @@ impl Tap {
             self.reached = now;
             let Self { observer, events, shared, .. } = self;
             observer.tick(now, &mut |event| tell(events, shared, event));
+        }
+        if self.shared.is_reconfigured.load(Ordering::Acquire) {
+            self.shared.is_reconfigured.store(false, Ordering::Release);
+            let settings = self.shared.settings.lock().unwrap_or_else(PoisonError::into_inner).take();
+            settings.into_iter().for_each(|settings| self.observer.reconfigure(settings));
         }
         // Who asks oftener waits a little: a storm of requests must not keep this thread from its packets.
         if self.shared.wanted.load(Ordering::Acquire) && is_due(&mut self.next_snapshot, now, SNAPSHOT_NANOS)
@@ -120,7 +126,7 @@ fn tell(events: &Sender<Fact>, shared: &Shared, event: Event) {
 
 /// The clock that the kernel stamps packets with.
 #[allow(clippy::disallowed_types, reason = "the shell tells the core the time when the wire is quiet")]
-fn now() -> Stamp {
+pub(super) fn now() -> Stamp {
     use std::time::{SystemTime, UNIX_EPOCH};
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(Stamp(0), |since| Stamp(since.as_nanos() as u64))
 }
