@@ -12,8 +12,10 @@ mod clock;
 mod hep;
 mod itself;
 mod pages;
+mod reload;
 mod shared;
 mod tap;
+mod watchdog;
 
 use std::io::{self, Write};
 use std::net::SocketAddr;
@@ -29,8 +31,11 @@ use crate::capture::ring::{self, Interface, Ring};
 use crate::config::Config;
 use crate::export::prometheus::Metrics;
 use crate::http::{self, Listeners, Server, WebConfig};
+use crate::sandbox;
 pub use hep::{Counts as HepCounts, Settings as HepSettings};
 use pages::Pages;
+pub use reload::Origin;
+use reload::Reload;
 use shared::Shared;
 use tap::Tap;
 
@@ -62,8 +67,8 @@ impl Default for Settings {
 }
 
 /// Runs until SIGTERM or SIGINT; returns the exit code.
-pub fn run(config: Config) -> u8 {
-    match start(config) {
+pub fn run(config: Config, origin: Origin) -> u8 {
+    match start(config, origin) {
         Ok(()) => 0,
         Err(failure) => {
             // Nobody is left to be told when standard error is closed.
@@ -79,8 +84,8 @@ struct Failure {
     code: u8,
 }
 
-fn start(config: Config) -> Result<(), Failure> {
-    let settings = config.agent;
+fn start(config: Config, origin: Origin) -> Result<(), Failure> {
+    let settings = config.agent.clone();
     let web = match &settings.web_config {
         Some(file) => WebConfig::load(file).map_err(|problems| Failure {
             text: problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\nsidetone: "),
@@ -91,15 +96,18 @@ fn start(config: Config) -> Result<(), Failure> {
     let rings = open(&settings)?;
     let listeners = Listeners::bind(&settings.listen)
         .map_err(|error| Failure { text: error.to_string(), code: EX_IOERR })?;
-    let mut observer = config.observer;
-    settings.hep.observe(&mut observer);
     let (hep, senders) =
         settings.hep.clone().open().map_err(|error| Failure { text: error.to_string(), code: EX_IOERR })?;
     let hep_listens = hep.local();
-    drop_privileges()?;
+    let shared = Arc::new(Shared::new(Metrics::with(config.metrics.clone())));
+    let observer = config.observing();
+    let reload = Arc::new(Reload::new(origin, config, &web, Arc::clone(&shared)));
+    // Everything is open. No packet was looked at yet, and no other thread is there.
+    let needs = sandbox::Needs { read: reload.directories(), connects: !settings.hep.send.is_empty() };
+    let sandbox =
+        sandbox::enter(&needs).map_err(|error| Failure { text: error.to_string(), code: EX_IOERR })?;
 
     let (events, facts) = crossbeam_channel::bounded(EVENT_QUEUE);
-    let shared = Arc::new(Shared::new(Metrics::with(config.metrics)));
     let senders = hep::Senders::start(senders, |body| spawn("hep", body))?;
     let tap = Tap::new(rings, hep, observer, events, Arc::clone(&shared));
     let capture = spawn("capture", move || tap.run())?;
@@ -116,12 +124,10 @@ fn start(config: Config) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure { text: format!("starting the runtime: {error}"), code: EX_IOERR })?;
-    say(&settings, &listeners, &hep_listens);
-    // Without a service manager there is nobody to tell.
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    say(&settings, &listeners, &hep_listens, &sandbox);
     let server = Server::new(http::Settings::default(), web);
-    let pages = Arc::new(Pages::new(Arc::clone(&shared), Arc::clone(&server), queue));
-    let served = runtime.block_on(serve(&server, listeners, pages));
+    let pages = Pages::new(Arc::clone(&shared), Arc::clone(&server), reload, sandbox, queue);
+    let served = runtime.block_on(serve(&server, listeners, Arc::new(pages)));
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     // Capture ends first; what it has told by then is taken in, and then nobody is left to tell.
     shared.stop.store(true, Ordering::Release);
@@ -156,17 +162,6 @@ fn open(settings: &Settings) -> Result<Vec<Ring>, Failure> {
     interfaces.into_iter().map(ring).collect()
 }
 
-/// Nothing from here on needs a capability; the threads that follow inherit that there is none.
-fn drop_privileges() -> Result<(), Failure> {
-    for set in
-        [caps::CapSet::Ambient, caps::CapSet::Effective, caps::CapSet::Permitted, caps::CapSet::Inheritable]
-    {
-        caps::clear(None, set)
-            .map_err(|error| Failure { text: format!("dropping capabilities: {error}"), code: EX_IOERR })?;
-    }
-    Ok(())
-}
-
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<thread::JoinHandle<()>, Failure> {
     thread::Builder::new()
         .name(name.into())
@@ -174,13 +169,14 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<thread::Joi
         .map_err(|error| Failure { text: format!("starting a thread: {error}"), code: EX_IOERR })
 }
 
-fn say(settings: &Settings, listeners: &Listeners, hep: &[Listen]) {
+fn say(settings: &Settings, listeners: &Listeners, hep: &[Listen], sandbox: &sandbox::Report) {
     let mut stderr = io::stderr().lock();
     let on = match settings.interfaces.as_slice() {
         [] => "all interfaces".to_owned(),
         names => names.join(", "),
     };
     let _ = writeln!(stderr, "sidetone {} captures on {on}", env!("CARGO_PKG_VERSION"));
+    let _ = writeln!(stderr, "sidetone: it runs with {}", sandbox.summary());
     let scheme = if settings.web_config.is_some() { "see web_config" } else { "http" };
     for address in listeners.addresses() {
         let _ = writeln!(stderr, "sidetone: {scheme}://{address}/metrics");
@@ -194,6 +190,7 @@ fn say(settings: &Settings, listeners: &Listeners, hep: &[Listen]) {
 }
 
 async fn serve(server: &Arc<Server>, listeners: Listeners, pages: Arc<Pages>) -> io::Result<()> {
+    let hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let stop = async move {
@@ -202,6 +199,10 @@ async fn serve(server: &Arc<Server>, listeners: Listeners, pages: Arc<Pages>) ->
             _ = interrupt.recv() => {}
         }
     };
+    tokio::spawn(Arc::clone(pages.reload()).follow(Arc::clone(server), hangup));
+    tokio::spawn(watchdog::watch(Arc::clone(pages.shared())));
+    // Without a service manager there is nobody to tell. Signals are taken by now.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     server.serve(listeners, pages, stop).await
 }
 

@@ -18,6 +18,7 @@ use crate::agent;
 use crate::export::prometheus;
 use crate::observer;
 
+pub mod effective;
 mod file;
 mod hep;
 mod metrics;
@@ -78,6 +79,13 @@ pub fn read(name: &str, text: &str, variables: &BTreeMap<String, String>) -> Res
 }
 
 impl Config {
+    /// What the observer is told: its own part, and what others need of it.
+    pub fn observing(&self) -> observer::Settings {
+        let mut settings = self.observer.clone();
+        self.agent.hep.observe(&mut settings);
+        settings
+    }
+
     fn fill(&mut self, reader: &mut Reader<'_>) {
         self.fill_agent(reader);
         metrics::fill(reader, &mut self.metrics);
@@ -163,3 +171,5 @@ const MAX_BYTES: u64 = 1 << 40;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::ALL as EVERY_KEY;

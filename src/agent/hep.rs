@@ -93,7 +93,7 @@ pub(super) struct Outlets<'a> {
 
 impl Settings {
     /// What the observer has to know.
-    pub(super) fn observe(&self, observer: &mut observer::Settings) {
+    pub fn observe(&self, observer: &mut observer::Settings) {
         observer.decode_hep = self.decode;
         observer.mirror = !self.send.is_empty();
     }

@@ -10,25 +10,43 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::reload::Reload;
 use super::shared::{Fact, Shared};
 use super::{clock, itself};
 use crate::Stamp;
 use crate::event::{Live, LiveCall, LiveStream};
 use crate::export::prometheus::{AgentStats, Exposition, SourceStats};
 use crate::http::{Condition, Content, Format, Health, Later, Part, Query, Refusal, Server};
+use crate::sandbox::Report;
 
 /// The pages of one agent.
 pub(super) struct Pages {
     shared: Arc<Shared>,
     server: Arc<Server>,
+    reload: Arc<Reload>,
+    sandbox: Report,
     /// The queue to the facts thread; read by nobody here.
     queue: Receiver<Fact>,
     started: Stamp,
 }
 
 impl Pages {
-    pub(super) fn new(shared: Arc<Shared>, server: Arc<Server>, queue: Receiver<Fact>) -> Self {
-        Self { shared, server, queue, started: clock::now() }
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        server: Arc<Server>,
+        reload: Arc<Reload>,
+        sandbox: Report,
+        queue: Receiver<Fact>,
+    ) -> Self {
+        Self { shared, server, reload, sandbox, queue, started: clock::now() }
+    }
+
+    pub(super) fn reload(&self) -> &Arc<Reload> {
+        &self.reload
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
     }
 
     /// What the agent knows about itself.
@@ -79,7 +97,13 @@ impl Pages {
         let part = |name: &str, (status, detail): (Condition, _)| Part { name: name.into(), status, detail };
         let queue = BTreeMap::from([("lost_events".into(), json!(lost))]);
         let events = if lost > 0 { Condition::Degraded } else { Condition::Up };
-        let mut parts = vec![part("capture", capture), part("events", (events, queue))];
+        let weakened = if self.sandbox.is_weakened() { Condition::Degraded } else { Condition::Up };
+        let mut parts = vec![
+            part("capture", capture),
+            part("events", (events, queue)),
+            part("sandbox", (weakened, self.sandbox.detail())),
+            self.reload.part(),
+        ];
         parts.extend(self.shared.hep.borrow().health().map(|hep| part("hep", hep)));
         parts
     }
@@ -149,7 +173,7 @@ impl Content for Pages {
     }
 
     fn config(&self) -> Later<'_, Result<Vec<u8>, Refusal>> {
-        Box::pin(async { Err(Refusal::Unavailable("the configuration is not shown yet".into())) })
+        Box::pin(async { json(&self.reload.document()) })
     }
 }
 

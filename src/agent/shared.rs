@@ -8,6 +8,7 @@ use tokio::sync::watch;
 use super::hep::Counts;
 use crate::event::{Event, Live, Sink};
 use crate::export::prometheus::Metrics;
+use crate::observer;
 
 /// What the capture thread tells.
 #[allow(clippy::large_enum_variant, reason = "moved once, into the queue")]
@@ -35,6 +36,12 @@ pub(super) struct Shared {
     pub(super) away: AtomicU64,
     /// What HEP has done.
     pub(super) hep: watch::Sender<Counts>,
+    /// How often the capture thread came around.
+    pub(super) rounds: AtomicU64,
+    /// Other settings for the observer; who fills it sets `is_reconfigured` afterwards.
+    pub(super) settings: Mutex<Option<observer::Settings>>,
+    /// There are some.
+    pub(super) is_reconfigured: AtomicBool,
     metrics: Mutex<Metrics>,
 }
 
@@ -49,6 +56,9 @@ impl Shared {
             lost_events: AtomicU64::new(0),
             away: AtomicU64::new(0),
             hep: watch::Sender::new(Counts::default()),
+            rounds: AtomicU64::new(0),
+            settings: Mutex::new(None),
+            is_reconfigured: AtomicBool::new(false),
             metrics: Mutex::new(metrics),
         }
     }

@@ -1,7 +1,7 @@
 //! The capture thread: frames from the rings into the observer, events out.
 
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, PoisonError};
 
 use crossbeam_channel::Sender;
 
@@ -47,6 +47,7 @@ impl Tap {
                 wait(&fds, QUIET_MS);
             }
             self.look_up();
+            self.shared.rounds.fetch_add(1, Ordering::Relaxed);
         }
         self.take();
         let Self { observer, hep, events, shared, .. } = &mut self;
@@ -78,6 +79,11 @@ impl Tap {
             self.reached = now;
             let Self { observer, hep, events, shared, .. } = self;
             observer.tick(now, &mut Outlets { events, shared, outlet: &mut hep.outlet });
+        }
+        if self.shared.is_reconfigured.load(Ordering::Acquire) {
+            self.shared.is_reconfigured.store(false, Ordering::Release);
+            let settings = self.shared.settings.lock().unwrap_or_else(PoisonError::into_inner).take();
+            settings.into_iter().for_each(|settings| self.observer.reconfigure(settings));
         }
         // Who asks oftener waits a little: a storm of requests must not keep this thread from its packets.
         if self.shared.wanted.load(Ordering::Acquire) && is_due(&mut self.next_snapshot, now, SNAPSHOT_NANOS)
@@ -122,6 +128,13 @@ pub(super) fn tell(events: &Sender<Fact>, shared: &Shared, event: Event) {
     if events.try_send(Fact::Event(event)).is_err() {
         shared.lost_events.fetch_add(1, Ordering::Relaxed);
     }
+}
+
+/// The clock that the kernel stamps packets with.
+#[allow(clippy::disallowed_types, reason = "the shell tells the core the time when the wire is quiet")]
+pub(super) fn now() -> Stamp {
+    use std::time::{SystemTime, UNIX_EPOCH};
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(Stamp(0), |since| Stamp(since.as_nanos() as u64))
 }
 
 /// Longest wait for packets, in milliseconds: how long a scrape may wait for its snapshot on a quiet wire.

@@ -14,7 +14,7 @@ fn problems(text: &str, pairs: &[(&str, &str)]) -> Vec<String> {
 }
 
 /// Every key there is, with a value that is not its default.
-const ALL: &str = r#"
+pub(crate) const ALL: &str = r#"
 [capture]
 interfaces = ["eth0", "eth1"]
 ring_bytes = 16777216

@@ -81,6 +81,12 @@ impl Desk {
         }
     }
 
+    /// Other settings from now on.
+    pub(crate) fn reconfigure(&mut self, settings: Settings) {
+        self.media.rating = settings.rating;
+        self.talk.calls.reconfigure(settings.calls);
+    }
+
     /// A packet of any transport.
     pub(crate) fn packet(&mut self, stamp: Stamp, packet: &Packet<'_>, sink: &mut impl Sink) {
         let Self { media, talk, tcp, sctp } = self;

@@ -59,7 +59,7 @@ pub(crate) struct Media {
     pub(crate) round_trips: RoundTrips,
     /// XR reports and the call of their stream, until the owner has told them.
     pub(crate) reports: Vec<(Option<CallKey>, Report)>,
-    rating: Rating,
+    pub(crate) rating: Rating,
     serial: u32,
     /// Where the search for a stream to evict goes on.
     hand: u32,
