@@ -10,6 +10,7 @@
 
 mod pages;
 mod shared;
+pub mod sources;
 mod tap;
 
 use std::io::{self, Write};
@@ -21,20 +22,19 @@ use std::thread;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::capture::ring::{self, Interface, Ring};
+use crate::capture::live;
 use crate::config::Config;
 use crate::http::{self, Listeners, WebConfig};
 use pages::Pages;
 use shared::Shared;
+use sources::Sources;
 use tap::Tap;
 
 /// Where the agent captures and what it serves.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Interfaces to capture on; empty = all.
-    pub interfaces: Vec<String>,
-    /// The ring of each.
-    pub ring: ring::Settings,
+    /// How to capture, and on what.
+    pub capture: sources::Settings,
     /// Where HTTP is served.
     pub listen: Vec<SocketAddr>,
     /// A Prometheus `web-config.yml`: TLS, client certificates, passwords.
@@ -43,12 +43,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self {
-            interfaces: Vec::new(),
-            ring: ring::Settings::default(),
-            listen: vec![http::DEFAULT_ADDRESS],
-            web_config: None,
-        }
+        Self { capture: sources::Settings::default(), listen: vec![http::DEFAULT_ADDRESS], web_config: None }
     }
 }
 
@@ -79,14 +74,14 @@ fn start(config: Config) -> Result<(), Failure> {
         })?,
         None => WebConfig::default(),
     };
-    let rings = open(&settings)?;
+    let sources = open(&settings)?;
     let listeners = Listeners::bind(&settings.listen)
         .map_err(|error| Failure { text: error.to_string(), code: EX_IOERR })?;
     drop_privileges()?;
 
     let (events, facts) = crossbeam_channel::bounded(EVENT_QUEUE);
     let shared = Arc::new(Shared::default());
-    let tap = Tap::new(rings, config.observer, events, Arc::clone(&shared));
+    let tap = Tap::new(sources, config.observer, events, Arc::clone(&shared));
     let capture = spawn("capture", move || tap.run())?;
     let told = Arc::clone(&shared);
     let telling = spawn("facts", move || {
@@ -118,23 +113,15 @@ fn start(config: Config) -> Result<(), Failure> {
 }
 
 /// Needs CAP_NET_RAW.
-fn open(settings: &Settings) -> Result<Vec<Ring>, Failure> {
-    let interfaces = match settings.interfaces.as_slice() {
-        [] => vec![Interface::Any],
-        names if names.iter().any(|name| name == "any") => vec![Interface::Any],
-        names => names.iter().cloned().map(Interface::Named).collect(),
-    };
-    let ring = |interface| {
-        Ring::open(interface, settings.ring).map_err(|error| {
-            let code = match error {
-                ring::Error::NotPermitted => EX_NOPERM,
-                ring::Error::NoInterface(_) => EX_CONFIG,
-                ring::Error::System { .. } => EX_IOERR,
-            };
-            Failure { text: error.to_string(), code }
-        })
-    };
-    interfaces.into_iter().map(ring).collect()
+fn open(settings: &Settings) -> Result<Sources, Failure> {
+    Sources::open(settings.capture.clone()).map_err(|error| {
+        let code = match error {
+            live::Error::NotPermitted => EX_NOPERM,
+            live::Error::NoInterface(_) | live::Error::Filter { .. } | live::Error::NoLibpcap(_) => EX_CONFIG,
+            live::Error::Libpcap { .. } | live::Error::System { .. } => EX_IOERR,
+        };
+        Failure { text: error.to_string(), code }
+    })
 }
 
 /// Nothing from here on needs a capability; the threads that follow inherit that there is none.
@@ -157,7 +144,7 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<thread::Joi
 
 fn say(settings: &Settings, listeners: &Listeners) {
     let mut stderr = io::stderr().lock();
-    let on = match settings.interfaces.as_slice() {
+    let on = match settings.capture.interfaces.as_slice() {
         [] => "all interfaces".to_owned(),
         names => names.join(", "),
     };

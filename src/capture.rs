@@ -11,9 +11,13 @@
 
 mod fault;
 pub mod file;
+pub mod filter;
 mod foreign;
 mod inflate;
 mod input;
+#[cfg(feature = "pcap")]
+pub mod libpcap;
+pub mod live;
 pub mod pcap;
 pub mod pcapng;
 mod reader;
