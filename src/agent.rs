@@ -8,6 +8,8 @@
 //! One thread owns all call and stream state. What leaves it are events over a bounded queue and a snapshot when a
 //! scrape asks for one: nobody who is slow can hold it up; what the queue has no room for is counted.
 
+mod clock;
+mod itself;
 mod pages;
 mod shared;
 pub mod sources;
@@ -24,7 +26,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::capture::live;
 use crate::config::Config;
-use crate::http::{self, Listeners, WebConfig};
+use crate::export::prometheus::Metrics;
+use crate::http::{self, Listeners, Server, WebConfig};
 use pages::Pages;
 use shared::Shared;
 use sources::Sources;
@@ -80,9 +83,10 @@ fn start(config: Config) -> Result<(), Failure> {
     drop_privileges()?;
 
     let (events, facts) = crossbeam_channel::bounded(EVENT_QUEUE);
-    let shared = Arc::new(Shared::default());
+    let shared = Arc::new(Shared::new(Metrics::with(config.metrics)));
     let tap = Tap::new(sources, config.observer, events, Arc::clone(&shared));
     let capture = spawn("capture", move || tap.run())?;
+    let queue = facts.clone();
     let told = Arc::clone(&shared);
     let telling = spawn("facts", move || {
         for fact in facts {
@@ -98,7 +102,9 @@ fn start(config: Config) -> Result<(), Failure> {
     say(&settings, &listeners);
     // Without a service manager there is nobody to tell.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    let served = runtime.block_on(serve(listeners, web, &shared));
+    let server = Server::new(http::Settings::default(), web);
+    let pages = Arc::new(Pages::new(Arc::clone(&shared), Arc::clone(&server), queue));
+    let served = runtime.block_on(serve(&server, listeners, pages));
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     // Capture ends first; what it has told by then is taken in, and then nobody is left to tell.
     shared.stop.store(true, Ordering::Release);
@@ -155,7 +161,7 @@ fn say(settings: &Settings, listeners: &Listeners) {
     }
 }
 
-async fn serve(listeners: Listeners, web: WebConfig, shared: &Arc<Shared>) -> io::Result<()> {
+async fn serve(server: &Arc<Server>, listeners: Listeners, pages: Arc<Pages>) -> io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let stop = async move {
@@ -164,8 +170,7 @@ async fn serve(listeners: Listeners, web: WebConfig, shared: &Arc<Shared>) -> io
             _ = interrupt.recv() => {}
         }
     };
-    let server = http::Server::new(http::Settings::default(), web);
-    server.serve(listeners, Arc::new(Pages::new(Arc::clone(shared))), stop).await
+    server.serve(listeners, pages, stop).await
 }
 
 /// Events that wait for the facts thread: about four seconds of windows of 20,000 streams.

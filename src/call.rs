@@ -10,6 +10,8 @@
 //! the legs that a B2BUA made of it are part of it. All tables are bounded by [`Limits`]; when calls or
 //! registrations are too many, those idle longest are given up and counted.
 
+use std::net::IpAddr;
+
 use crate::Stamp;
 use crate::event::{self, Registration, SipTransport, Transfer, Via};
 use crate::limits::Limits;
@@ -283,17 +285,32 @@ impl Calls {
         }
     }
 
-    /// Media show that two calls are legs of one (MEAS 5.9). The one that began first stays; a
+    /// Two calls carry the same media, which passed through `relay` where that is one host: they are legs of one,
+    /// if their signalling allows it (MEAS 5.9), which is the answer. The one that began first stays; a
     /// [`Notice::Joined`] says which. Nothing happens to calls that are over or of the same Call-ID.
-    pub fn join(&mut self, one: CallKey, other: CallKey, notices: &mut Vec<Notice>) {
+    pub fn join(
+        &mut self,
+        one: CallKey,
+        other: CallKey,
+        relay: Option<IpAddr>,
+        notices: &mut Vec<Notice>,
+    ) -> bool {
         let (one, other) = (self.root(one), self.root(other));
-        let (Some(a), Some(b)) = (self.table.get(one), self.table.get(other)) else { return };
-        if a.told || b.told || a.id == b.id {
-            return;
+        let (Some(a), Some(b)) = (self.table.get(one), self.table.get(other)) else { return false };
+        if a.id == b.id {
+            return true;
+        }
+        if !self.may_be_legs(one, other, relay) {
+            self.counters.coincidences += 1;
+            return false;
+        }
+        if a.told || b.told {
+            return true;
         }
         let (kept, absorbed) =
             if (a.attempt.start, one) <= (b.attempt.start, other) { (one, other) } else { (other, one) };
         self.absorb(kept, absorbed, notices);
+        true
     }
 
     /// The record of a call that ended, and its slot back. What media tell is for the caller to fill in.

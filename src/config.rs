@@ -15,10 +15,12 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::agent;
+use crate::export::prometheus;
 use crate::observer;
 
 mod capture;
 mod file;
+mod metrics;
 mod quality;
 mod rules;
 mod value;
@@ -32,6 +34,8 @@ pub struct Config {
     pub observer: observer::Settings,
     /// What the agent captures and serves.
     pub agent: agent::Settings,
+    /// Which metrics there are beside the usual ones.
+    pub metrics: prometheus::Options,
 }
 
 /// One thing that is wrong with the configuration.
@@ -76,6 +80,7 @@ pub fn read(name: &str, text: &str, variables: &BTreeMap<String, String>) -> Res
 impl Config {
     fn fill(&mut self, reader: &mut Reader<'_>) {
         self.fill_agent(reader);
+        metrics::fill(reader, &mut self.metrics);
         let observer::Settings { limits, rating, calls } = &mut self.observer;
         reader.section("limits", |section| {
             let mut entries = |key, to: &mut usize| section.number(key, to, 1..=MAX_ENTRIES);

@@ -3,6 +3,7 @@
 pub mod json;
 pub mod prometheus;
 pub mod table;
+pub mod trace_id;
 
 #[cfg(test)]
 mod samples;

@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     };
     match cli.command {
         Command::Analyze(args) => match configuration(args.config.as_deref()) {
-            Ok(config) => ExitCode::from(analyze::run(&args, |sink, progress| {
+            Ok(config) => ExitCode::from(analyze::run(&args, config.metrics, |sink, progress| {
                 analyze::drive(&args, config.observer, sink, progress)
             })),
             Err(code) => code,

@@ -5,22 +5,52 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crossbeam_channel::Receiver;
 use serde::Serialize;
 use serde_json::json;
+use tokio::time::Instant;
 
-use super::shared::Shared;
+use super::shared::{Fact, Shared};
+use super::sources::Counted;
+use super::{clock, itself};
+use crate::Stamp;
 use crate::event::{Live, LiveCall, LiveStream};
-use crate::export::prometheus::Exposition;
-use crate::http::{Condition, Content, Format, Health, Later, Part, Query, Refusal};
+use crate::export::prometheus::{AgentStats, Exposition, SourceStats};
+use crate::http::{Condition, Content, Format, Health, Later, Part, Query, Refusal, Server};
 
 /// The pages of one agent.
 pub(super) struct Pages {
     shared: Arc<Shared>,
+    server: Arc<Server>,
+    /// The queue to the facts thread; read by nobody here.
+    queue: Receiver<Fact>,
+    started: Stamp,
 }
 
 impl Pages {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+    pub(super) fn new(shared: Arc<Shared>, server: Arc<Server>, queue: Receiver<Fact>) -> Self {
+        Self { shared, server, queue, started: clock::now() }
+    }
+
+    /// What the agent knows about itself.
+    fn stats(&self) -> AgentStats {
+        let source = |(interface, counted): (String, Counted)| SourceStats {
+            interface,
+            up: Some(counted.up),
+            packets: Some(counted.packets),
+            bytes: Some(counted.bytes),
+            drops: counted.drops,
+        };
+        let mut stats = AgentStats {
+            sources: self.shared.sources().clone().into_iter().map(source).collect(),
+            events_queued: self.queue.len() as u64,
+            events_lost: self.shared.lost_events.load(Ordering::Relaxed),
+            http: self.server.stats().snapshot(),
+            started: Some(self.started),
+            ..AgentStats::default()
+        };
+        itself::measure(&mut stats);
+        stats
     }
 
     /// A snapshot made after this call.
@@ -62,7 +92,7 @@ impl Pages {
 
 impl Content for Pages {
     fn formats(&self) -> &[Format] {
-        &[Format::Classic, Format::OpenMetrics]
+        &Format::ALL
     }
 
     fn metrics(&self, format: Format) -> Later<'_, Result<Vec<u8>, Refusal>> {
@@ -70,13 +100,16 @@ impl Content for Pages {
             self.live().await?;
             let exposition = match format {
                 Format::OpenMetrics => Exposition::OpenMetrics,
-                Format::Classic | Format::Protobuf => Exposition::Classic,
+                Format::Classic => Exposition::Classic,
+                Format::Protobuf => Exposition::Protobuf,
             };
+            let stats = self.stats();
             let mut body = Vec::new();
-            self.shared
-                .metrics()
-                .write(exposition, &mut body)
-                .map_err(|error| Refusal::Unavailable(error.to_string()))?;
+            let begun = Instant::now();
+            let mut metrics = self.shared.metrics();
+            metrics.agent(&stats);
+            metrics.write(exposition, &mut body).map_err(|error| Refusal::Unavailable(error.to_string()))?;
+            metrics.scraped(begun.elapsed().as_secs_f64());
             Ok(body)
         })
     }

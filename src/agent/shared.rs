@@ -1,10 +1,12 @@
 //! What the threads of the agent share.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use super::sources::Counted;
 use crate::event::{Event, Live, Sink};
 use crate::export::prometheus::Metrics;
 
@@ -32,11 +34,14 @@ pub(super) struct Shared {
     pub(super) lost_events: AtomicU64,
     /// Interfaces that are away.
     pub(super) away: AtomicU64,
+    /// What was counted on each interface.
+    sources: Mutex<BTreeMap<String, Counted>>,
     metrics: Mutex<Metrics>,
 }
 
-impl Default for Shared {
-    fn default() -> Self {
+impl Shared {
+    /// Nothing has happened yet.
+    pub(super) fn new(metrics: Metrics) -> Self {
         Self {
             stop: AtomicBool::new(false),
             wanted: AtomicBool::new(false),
@@ -44,23 +49,25 @@ impl Default for Shared {
             dropped: AtomicU64::new(0),
             lost_events: AtomicU64::new(0),
             away: AtomicU64::new(0),
-            metrics: Mutex::new(Metrics::new()),
+            sources: Mutex::default(),
+            metrics: Mutex::new(metrics),
         }
     }
-}
 
-impl Shared {
     /// Takes one fact into the metrics; a snapshot is for the pages too.
     pub(super) fn take(&self, fact: Fact) {
         match fact {
             Fact::Event(event) => self.metrics().event(event),
             Fact::Live(live) => {
-                let dropped = self.dropped.load(Ordering::Relaxed);
-                let lost = self.lost_events.load(Ordering::Relaxed);
-                self.metrics().live(&live, dropped, lost);
+                self.metrics().live(&live);
                 self.live.send_replace(live);
             }
         }
+    }
+
+    /// What was counted on each interface, by its name.
+    pub(super) fn sources(&self) -> MutexGuard<'_, BTreeMap<String, Counted>> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The metrics. Counters are whole after every step, so a thread that died left nothing half done.

@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 
 use crossbeam_channel::Sender;
 
+use super::clock::now;
 use super::shared::{Fact, Shared};
 use super::sources::Sources;
 use crate::Stamp;
@@ -86,6 +87,7 @@ impl Tap {
 
     /// The snapshot goes the way of the events, so that whoever sums up both sees them in order.
     fn publish(&self) {
+        self.shared.sources().clone_from(self.sources.counted());
         // Only this thread sends: a queue that has room now has it when the snapshot is made.
         if self.events.is_full() || self.events.try_send(Fact::Live(Arc::new(self.live()))).is_err() {
             self.shared.wanted.store(true, Ordering::Release);
@@ -129,13 +131,6 @@ fn tell(events: &Sender<Fact>, shared: &Shared, event: Event) {
     }
 }
 
-/// The clock that the kernel stamps packets with.
-#[allow(clippy::disallowed_types, reason = "the shell tells the core the time when the wire is quiet")]
-fn now() -> Stamp {
-    use std::time::{SystemTime, UNIX_EPOCH};
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(Stamp(0), |since| Stamp(since.as_nanos() as u64))
-}
-
 /// Longest wait for packets, in milliseconds: how long a scrape may wait for its snapshot on a quiet wire.
 const QUIET_MS: i32 = 50;
 /// The retire time of a block, and some more.
@@ -157,6 +152,7 @@ mod tests {
     use crate::capture::live::Interface;
     use crate::capture::ring::Socket;
     use crate::capture::{self, Take};
+    use crate::export::prometheus::Metrics;
     use crate::wire::{Frame, LinkType};
 
     #[test]
@@ -242,7 +238,7 @@ mod tests {
             Sources::of(vec![script(second(1_000_000), "before")]),
             observer::Settings::default(),
             events,
-            Arc::new(Shared::default()),
+            Arc::new(Shared::new(Metrics::new())),
         );
         tap.take();
         tap.look_up(second(1_000_000));

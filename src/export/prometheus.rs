@@ -1,31 +1,48 @@
-//! The metrics: every family declared once, fed by facts, written as OpenMetrics or classic text
+//! The metrics: every family declared once, fed by facts, written as OpenMetrics, classic text or protobuf
 //! (DESIGN 4; MEAS 6.6 and appendix A).
 //!
 //! ```text
-//! Event, Totals -> Metrics -> prometheus-client -> OpenMetrics text -> classic text (0.0.4)
-//!                     \-> catalogue -> docs/metrics.md
+//! Event      (as it happens) \                              / OpenMetrics text -> classic text (0.0.4)
+//! Live       (each scrape)    +-> Metrics -> prometheus-client \ protobuf, with native histograms
+//! AgentStats (each scrape)   /       | \-> worst sessions, by hand, behind each of them
+//!                                    \---> catalogue -> docs/metrics.md
 //! ```
 //!
-//! Labels come from closed sets: a SIP method or status code that no register knows is `other`.
+//! Labels come from closed sets, or from sets that are cut off: a SIP method or status code that no register knows
+//! is `other`, and so is each label combination beyond [`Options::series_max`] of a family.
 
 pub mod catalogue;
 pub mod text;
 
+mod agent;
+mod exemplar;
 mod family;
 mod live;
 mod media;
 mod observer;
+mod protobuf;
+mod ready;
+mod sessions;
 mod sip;
+mod siprec;
+mod trunk;
 
+use std::collections::HashMap;
 use std::io::{self, Write};
+use std::ops::RangeInclusive;
 
-use prometheus_client::encoding::text as openmetrics;
+use foldhash::fast::RandomState;
+use prometheus_client::encoding::{prometheus_protobuf, text as openmetrics};
 use prometheus_client::metrics::info::Info;
 use prometheus_client::registry::Registry;
 
-use crate::event::{CallResult, Event, Live, Sink, Totals};
+use crate::call::classify::Network;
+use crate::event::{Call, CallResult, Event, Live, Sink, StreamCounts, Totals};
 use catalogue::Entry;
 use family::Declare;
+
+pub use agent::{AgentStats, SourceStats};
+pub use trunk::{Peer, Trunk};
 
 /// All metric families, and the registry they are written from.
 #[derive(Debug)]
@@ -36,70 +53,192 @@ pub struct Metrics {
     media: media::MediaMetrics,
     observer: observer::ObserverMetrics,
     live: live::LiveMetrics,
+    sessions: sessions::Sessions,
+    trunk: trunk::TrunkMetrics,
+    siprec: siprec::SiprecMetrics,
+    agent: agent::AgentMetrics,
+    exemplars: exemplar::Exemplars,
+    trunks: trunk::Trunks,
+    local: siprec::Local,
+    aliases: bool,
+    sessions_max: usize,
+}
+
+/// What is served, and how much of it at most.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Serve the names of the SIPREC dashboards too (DESIGN 4).
+    pub aliases: bool,
+    /// Live streams with gauges of their own.
+    pub sessions_max: usize,
+    /// Label combinations of each family; not changed by [`Metrics::configure`].
+    pub series_max: usize,
+    /// Addresses of this host: what the aliases call received and sent is seen from them.
+    pub local: Vec<Network>,
+    /// Ports of this host's media, for the alias of those in use.
+    pub rtp_ports: RangeInclusive<u16>,
+    /// Trunks, the first that fits an endpoint counts.
+    pub trunks: Vec<Trunk>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            aliases: false,
+            sessions_max: 200,
+            series_max: 2000,
+            local: Vec::new(),
+            rtp_ports: 1024..=65_535,
+            trunks: Vec::new(),
+        }
+    }
 }
 
 /// Which exposition format to write.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exposition {
-    /// `application/openmetrics-text; version=1.0.0`.
+    /// `application/openmetrics-text; version=1.0.0`, with exemplars.
     OpenMetrics,
     /// `text/plain; version=0.0.4`.
     Classic,
+    /// Delimited `io.prometheus.client.MetricFamily` messages, with native histograms beside the classic buckets.
+    Protobuf,
 }
 
 impl Metrics {
-    /// Declares every family.
+    /// Declares every family, with the usual bounds.
     pub fn new() -> Self {
-        let mut declare = Declare::default();
-        let sip = sip::SipMetrics::declare(&mut declare);
-        let media = media::MediaMetrics::declare(&mut declare);
-        let observer = observer::ObserverMetrics::declare(&mut declare);
-        let live = live::LiveMetrics::declare(&mut declare);
-        let Declare { mut registry, mut catalogue } = declare;
-        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
-        registry.register("sidetone_build", "Version of this program", build);
-        catalogue.push(Entry {
-            name: "sidetone_build_info".to_owned(),
-            kind: "gauge",
-            labels: &["version"],
-            help: "Version of this program",
-        });
-        Self { registry, catalogue, sip, media, observer, live }
+        Self::with(Options::default())
     }
 
-    /// Takes the counters of the input so far.
+    /// Declares every family.
+    pub fn with(options: Options) -> Self {
+        let mut declare = Declare::new(options.series_max);
+        let sip = sip::SipMetrics::declare(&mut declare);
+        let media = media::MediaMetrics::declare(&mut declare);
+        let sessions = sessions::Sessions::declare(&mut declare);
+        let live = live::LiveMetrics::declare(&mut declare);
+        let trunk = trunk::TrunkMetrics::declare(&mut declare);
+        let observer = observer::ObserverMetrics::declare(&mut declare);
+        let agent = agent::AgentMetrics::declare(&mut declare);
+        let siprec = siprec::SiprecMetrics::declare(&mut declare);
+        let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
+        declare.registry.register("sidetone_build", "Version of this program", build);
+        declare.list("sidetone_build_info".to_owned(), "gauge", &["version"], "Version of this program");
+        let Declare { registry, catalogue, .. } = declare;
+        let mut metrics = Self {
+            registry,
+            catalogue,
+            sip,
+            media,
+            observer,
+            live,
+            sessions,
+            trunk,
+            siprec,
+            agent,
+            exemplars: exemplar::Exemplars::default(),
+            trunks: trunk::Trunks::default(),
+            local: siprec::Local { networks: Vec::new(), ports: options.rtp_ports.clone() },
+            aliases: false,
+            sessions_max: 0,
+        };
+        metrics.configure(options);
+        metrics
+    }
+
+    /// Other options from now on, but for `series_max`. What was counted stays.
+    pub fn configure(&mut self, options: Options) {
+        let Options { aliases, sessions_max, series_max: _, local, rtp_ports, trunks } = options;
+        self.aliases = aliases;
+        self.sessions_max = sessions_max;
+        self.local = siprec::Local { networks: local, ports: rtp_ports };
+        self.trunks = trunk::Trunks::new(trunks);
+    }
+
+    /// Takes the counters of the input so far; may be called any number of times.
     pub fn add(&mut self, totals: &Totals) {
         let news = self.live.news(totals);
         self.sip.add(&news);
         self.observer.add(&news);
+        if self.aliases {
+            self.siprec.add(&news);
+        }
     }
 
     /// Takes what is up, in its turn among the events: gauges as they stand, and the counters of streams that live.
-    /// `dropped` packets at the tap and `lost_events` are totals too.
-    pub fn live(&mut self, live: &Live, dropped: u64, lost_events: u64) {
+    /// To be called before each scrape.
+    pub fn live(&mut self, live: &Live) {
         self.add(&live.totals);
-        for stream in &live.streams {
-            let news = self.live.beyond(stream.serial, &stream.counts);
-            self.media.counted(stream.codec, stream.direction, &news);
+        let mut news_of_labels = HashMap::<_, _, RandomState>::default();
+        for (stream, news) in self.live.news_of_streams(live) {
+            let sum: &mut StreamCounts = news_of_labels.entry((stream.codec, stream.direction)).or_default();
+            live::add(sum, &news);
+            if self.aliases {
+                self.siprec.counted(&self.local, stream.source, stream.destination, &news);
+            }
         }
+        for ((codec, direction), news) in &news_of_labels {
+            self.media.counted(*codec, *direction, news);
+        }
+        self.live.set(live);
         self.sip.set_live(live);
-        self.live.set(live, dropped, lost_events);
+        self.sessions.set(live, self.sessions_max);
+        self.trunk.set(&self.trunks, live);
+        if self.aliases {
+            self.siprec.set(&self.local, live);
+        }
+    }
+
+    /// Takes what the agent knows about itself. To be called before each scrape.
+    pub fn agent(&mut self, stats: &AgentStats) {
+        self.agent.set(stats);
+    }
+
+    /// Notes how long it took to make a scrape's answer.
+    pub fn scraped(&mut self, seconds: f64) {
+        self.agent.scraped(seconds);
     }
 
     /// Writes all families that have a value.
     pub fn write(&self, exposition: Exposition, out: &mut impl Write) -> io::Result<()> {
-        let mut body = String::new();
-        openmetrics::encode(&mut body, &self.registry).map_err(io::Error::other)?;
-        let body = text::in_order(&body);
+        let mut body = Vec::new();
         match exposition {
-            Exposition::OpenMetrics => out.write_all(body.as_bytes()),
-            Exposition::Classic => text::write_classic(&body, out),
+            Exposition::OpenMetrics => {
+                body = self.exemplars.put_into(self.text()?).into_bytes();
+                self.sessions.write_text(&mut body);
+                body.extend_from_slice(b"# EOF\n");
+            }
+            Exposition::Classic => {
+                text::write_classic(&self.text()?, &mut body)?;
+                self.sessions.write_text(&mut body);
+            }
+            Exposition::Protobuf => {
+                body = prometheus_protobuf::encode_to_vec(&self.registry).map_err(io::Error::other)?;
+                self.sessions.write_protobuf(&mut body);
+            }
         }
+        out.write_all(&body)
+    }
+
+    /// The families of the registry as OpenMetrics text, without its end marker.
+    fn text(&self) -> io::Result<String> {
+        let mut body = String::new();
+        openmetrics::encode_registry(&mut body, &self.registry).map_err(io::Error::other)?;
+        Ok(text::in_order(&body))
     }
 
     /// What is declared, in order of declaration.
     pub fn catalogue(&self) -> &[Entry] {
         &self.catalogue
+    }
+
+    fn attempt(&mut self, call: &Call) {
+        let trunk = self.trunks.of_call(call.source, call.destination);
+        self.sip.attempt(call, trunk, &mut self.exemplars);
+        if self.aliases && call.result == Some(CallResult::Answered) {
+            self.siprec.answered();
+        }
     }
 }
 
@@ -112,19 +251,25 @@ impl Default for Metrics {
 impl Sink for Metrics {
     fn event(&mut self, event: Event) {
         match &event {
-            Event::Answered(call) => self.sip.attempt(call),
+            Event::Answered(call) => self.attempt(call),
             Event::Call(call) => {
                 if call.result != Some(CallResult::Answered) {
-                    self.sip.attempt(call);
+                    self.attempt(call);
                 }
-                self.sip.call(call);
+                self.sip.call(call, self.trunks.of_call(call.source, call.destination));
+                if self.aliases {
+                    self.siprec.call(call);
+                }
             }
             Event::Registration(registration) => self.sip.registration(registration),
             Event::Transfer(transfer) => self.sip.transfer(transfer),
             Event::Stream(stream) => {
                 let news = self.live.ended(stream);
                 self.media.counted(stream.codec, stream.direction, &news);
-                self.media.stream(stream);
+                if self.aliases {
+                    self.siprec.counted(&self.local, stream.source, stream.destination, &news);
+                }
+                self.media.stream(stream, &mut self.exemplars);
             }
             Event::Report(report) => self.media.report(report),
             Event::Window(window) => {
@@ -143,11 +288,62 @@ mod tests {
     use super::*;
     use crate::event::{CallResult, CallState, EndReason, Missing};
     use crate::export::samples;
+    use crate::http::ClientType;
+    use crate::http::stats::{DurationsOfPath, RateLimitHits, Requests};
 
     /// Facts that give every family a value.
     fn fed() -> Metrics {
-        let mut metrics = Metrics::new();
-        metrics.live(&samples::live(), 1, 1);
+        let mut metrics = Metrics::with(Options { series_max: 8, ..Options::default() });
+        let peer = samples::call().source.ip.to_string();
+        let trunk = Trunk {
+            name: "carrier".into(),
+            peers: vec![peer.parse().unwrap()],
+            capacity_in: Some(30),
+            capacity_out: None,
+        };
+        metrics.configure(Options {
+            aliases: true,
+            local: vec!["192.0.2.0/24".parse().unwrap()],
+            trunks: vec![trunk],
+            ..Options::default()
+        });
+        let mut http = crate::http::Snapshot::default();
+        http.requests.push(Requests { path: "/metrics", method: "GET", status: 200, count: 2 });
+        http.durations.push(DurationsOfPath {
+            path: "/metrics",
+            buckets: vec![(0.1, 1), (f64::INFINITY, 3)],
+            sum_seconds: 0.5,
+        });
+        http.rate_limit_hits.push(RateLimitHits {
+            endpoint: "/metrics",
+            client_type: ClientType::Local,
+            count: 1,
+        });
+        let eth0 = SourceStats {
+            interface: "eth0".into(),
+            up: Some(true),
+            packets: Some(9),
+            bytes: Some(900),
+            drops: 1,
+        };
+        metrics.agent(&AgentStats {
+            sources: vec![eth0],
+            events_lost: 1,
+            http,
+            started: Some(samples::START),
+            cpu_seconds: Some(1.5),
+            resident_bytes: Some(1 << 20),
+            open_fds: Some(20),
+            threads: Some(5),
+            ..AgentStats::default()
+        });
+        metrics.scraped(0.003);
+        for tenant in 0..8 {
+            let mut call = samples::call();
+            call.tenant = Some(tenant.to_string());
+            metrics.event(Event::Answered(call));
+        }
+        metrics.live(&samples::live());
         for event in samples::events() {
             metrics.event(event);
         }
@@ -202,13 +398,13 @@ mod tests {
     fn a_stream_counts_while_it_lives_and_no_packet_twice() {
         let mut metrics = Metrics::new();
         let mut live = samples::live();
-        metrics.live(&live, 0, 0);
+        metrics.live(&live);
         assert_eq!(sum(&metrics, "voip_rtp_packets_total"), 1000);
-        metrics.live(&live, 0, 0);
+        metrics.live(&live);
         assert_eq!(sum(&metrics, "voip_rtp_packets_total"), 1000, "nothing new");
         live.streams[0].counts.packets = 1500;
         live.streams[0].codec = crate::rtp::payload::Codec::G729;
-        metrics.live(&live, 0, 0);
+        metrics.live(&live);
         assert_eq!(sum(&metrics, "voip_rtp_packets_total"), 1500, "under another label, but in all");
         assert_eq!(sum(&metrics, "voip_rtp_streams_active"), 1);
         let ended = samples::stream();
@@ -217,7 +413,7 @@ mod tests {
         assert_eq!(sum(&metrics, "voip_rtp_packets_total"), packets);
         live.streams.clear();
         live.calls.clear();
-        metrics.live(&live, 0, 0);
+        metrics.live(&live);
         assert_eq!(sum(&metrics, "voip_rtp_packets_total"), packets);
         assert_eq!(sum(&metrics, "voip_rtp_streams_active"), 0);
         assert_eq!(sum(&metrics, "voip_calls_active_total"), 0);
@@ -231,6 +427,80 @@ mod tests {
         let once = written(&metrics, Exposition::Classic);
         metrics.add(&totals);
         assert_eq!(written(&metrics, Exposition::Classic), once);
+    }
+
+    #[test]
+    fn bad_calls_are_named_in_openmetrics_only() {
+        let mut metrics = Metrics::new();
+        let mut call = samples::failed_call(CallResult::Failed, Some(503));
+        call.traceparent = Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01".into());
+        metrics.event(Event::Call(call));
+        let mut slow = samples::call();
+        slow.post_dial_delay = Some(7.5);
+        metrics.event(Event::Answered(slow));
+        metrics.event(Event::Stream(samples::stream()));
+        let text = written(&metrics, Exposition::OpenMetrics);
+        let named = |sample: &str, trace: &str| {
+            let line = text.lines().find(|line| line.starts_with(sample) && line.contains(" # {trace_id="));
+            assert!(line.is_some_and(|line| line.contains(trace)), "{sample}: {line:?}");
+        };
+        named("voip_sip_attempt_results_total{", "4bf92f3577b34da6a3ce929d0e0e4736");
+        named("voip_sip_post_dial_delay_seconds_bucket{le=\"8.0\"", "6ae1c030ffdd2da1725198843b15c506");
+        named("voip_rtp_mos_min_bucket{le=\"3.6\"", "6ae1c030ffdd2da1725198843b15c506");
+        assert!(!written(&metrics, Exposition::Classic).contains(" # {"));
+    }
+
+    #[test]
+    fn protobuf_has_every_family_and_native_buckets() {
+        let metrics = fed();
+        let mut body = Vec::new();
+        metrics.write(Exposition::Protobuf, &mut body).unwrap();
+        for entry in metrics.catalogue() {
+            let name = entry.name.as_bytes();
+            assert!(body.windows(name.len()).any(|part| part == name), "{}", entry.name);
+        }
+        let families = prometheus_protobuf::encode(&metrics.registry).unwrap();
+        let setup = families.iter().find(|family| family.name == "voip_call_setup_duration_seconds").unwrap();
+        let histogram = setup.metric.first().unwrap().histogram.as_ref().unwrap();
+        assert!(!histogram.positive_span.is_empty() && !histogram.bucket.is_empty());
+    }
+
+    #[test]
+    fn aliases_are_served_when_asked_only() {
+        let mut metrics = Metrics::new();
+        metrics.live(&samples::live());
+        assert!(!written(&metrics, Exposition::Classic).contains("\nsip_"));
+        let local = vec!["192.0.2.1".parse().unwrap()];
+        let mut metrics = Metrics::with(Options { aliases: true, local, ..Options::default() });
+        metrics.live(&samples::live());
+        metrics.event(Event::Stream(samples::stream()));
+        assert_eq!(sum(&metrics, "rtp_packets_sent_total"), samples::stream().packets);
+        assert_eq!(sum(&metrics, "rtp_packets_received_total"), 0);
+        assert_eq!(sum(&metrics, "sip_sessions_active"), 1);
+        assert_eq!(sum(&metrics, "rtp_ports_allocated"), 1);
+    }
+
+    #[test]
+    fn a_trunk_without_calls_has_none_of_them() {
+        let trunk = |name: &str, peer: &str| Trunk {
+            name: name.into(),
+            peers: vec![peer.parse().unwrap()],
+            capacity_in: None,
+            capacity_out: Some(30),
+        };
+        let trunks = vec![trunk("a", "192.0.2.4:5060"), trunk("b", "203.0.113.0/24")];
+        let mut metrics = Metrics::with(Options { trunks, ..Options::default() });
+        metrics.live(&samples::live());
+        let text = written(&metrics, Exposition::Classic);
+        for sample in [
+            "voip_trunk_calls_active{trunk=\"a\",direction=\"out\"} 1\n",
+            "voip_trunk_calls_active{trunk=\"a\",direction=\"in\"} 0\n",
+            "voip_trunk_calls_active{trunk=\"b\",direction=\"in\"} 0\n",
+            "voip_trunk_capacity_calls{trunk=\"b\",direction=\"out\"} 30\n",
+        ] {
+            assert!(text.contains(sample), "{sample}{text}");
+        }
+        assert!(!text.contains("voip_trunk_capacity_calls{trunk=\"a\",direction=\"in\"}"));
     }
 
     #[test]

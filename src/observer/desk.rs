@@ -371,8 +371,10 @@ impl Talk {
 
     /// Passes on what calls had to say.
     fn tell(&mut self, media: &mut Media, sink: &mut impl Sink) {
-        for (kept, absorbed) in std::mem::take(&mut media.joins) {
-            self.calls.join(kept, absorbed, &mut self.notices);
+        for same in std::mem::take(&mut media.joins) {
+            if self.calls.join(same.calls.0, same.calls.1, same.relay, &mut self.notices) {
+                media.confirm(&same);
+            }
         }
         for notice in self.notices.drain(..) {
             match notice {

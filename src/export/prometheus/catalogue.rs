@@ -31,7 +31,7 @@ impl Entry {
             }
         }
         match self.kind {
-            "histogram" if name.contains("_mos") => "MOS",
+            "histogram" | "gauge" if name.contains("_mos") => "MOS",
             "histogram" => "R",
             _ => "count",
         }

@@ -1,21 +1,30 @@
 //! Families of what is up, and counters that rise while streams live.
+//!
+//! ```text
+//! Live (each scrape): counts so far - counts told = news -> counters, under the labels of now
+//! Event::Stream     : final counts  - counts told = news -> counters, under the labels at the end
+//! ```
+//!
+//! So a stream adds up to its final counts however often it was told, and no counter falls when its codec or its
+//! direction becomes known in between.
 
 use std::collections::HashMap;
+use std::hash::Hash;
 
-use crate::event::{CallState, Live, Stream, StreamCounts, Totals};
+use foldhash::fast::RandomState;
 
-use super::family::{Counters, Declare, Gauges};
-use super::{media, sip};
+use crate::event::{Live, LiveStream, Stream, StreamCounts, Totals};
+
+use super::family::{Declare, Gauges};
+use super::media;
 
 #[derive(Debug)]
 pub(super) struct LiveMetrics {
     streams: Gauges<3>,
     registrations: Gauges<0>,
     tables: Gauges<1>,
-    dropped: Counters<0>,
-    lost_events: Counters<0>,
     /// What was told of each live stream, by its serial number.
-    told: HashMap<u32, StreamCounts>,
+    told: HashMap<u32, StreamCounts, RandomState>,
     totals: Totals,
 }
 
@@ -29,17 +38,7 @@ impl LiveMetrics {
             ),
             registrations: on.gauge("voip_sip_registrations_active", &[], "Bindings that have not run out"),
             tables: on.gauge("sidetone_table_entries", &["table"], "Entries in each table of the observer"),
-            dropped: on.counter(
-                "sidetone_capture_drops",
-                &[],
-                "Packets the kernel dropped at the tap because the ring was full",
-            ),
-            lost_events: on.counter(
-                "sidetone_events_lost",
-                &[],
-                "Facts that found the queue to the exporters full",
-            ),
-            told: HashMap::new(),
+            told: HashMap::default(),
             totals: Totals::default(),
         }
     }
@@ -51,12 +50,20 @@ impl LiveMetrics {
         news
     }
 
-    /// What a stream has counted beyond what was told of it before.
-    pub(super) fn beyond(&self, serial: u32, counts: &StreamCounts) -> StreamCounts {
-        match self.told.get(&serial) {
-            Some(told) => counts.beyond(told),
-            None => *counts,
-        }
+    /// What each live stream has counted beyond what was told of it before. Snapshots come in one line with the
+    /// events: a stream that has ended is in none after its end, so no more is kept than what lives.
+    pub(super) fn news_of_streams<'a>(&mut self, live: &'a Live) -> Vec<(&'a LiveStream, StreamCounts)> {
+        let mut told = HashMap::with_capacity_and_hasher(live.streams.len(), RandomState::default());
+        let news = live.streams.iter().map(|stream| {
+            let mut counts = self.told.get(&stream.serial).copied().unwrap_or_default();
+            let news = stream.counts.beyond(&counts);
+            add(&mut counts, &news);
+            told.insert(stream.serial, counts);
+            (stream, news)
+        });
+        let news = news.collect();
+        self.told = told;
+        news
     }
 
     /// The last word on a stream.
@@ -66,35 +73,48 @@ impl LiveMetrics {
         stream.counts().beyond(&told)
     }
 
-    /// Gauges as they stand, and what was told of each stream up to now. Snapshots come in one line with the events:
-    /// a stream that has ended is in none after its end.
-    pub(super) fn set(&mut self, live: &Live, dropped: u64, lost_events: u64) {
-        self.told = live.streams.iter().map(|stream| (stream.serial, stream.counts)).collect();
+    /// Gauges as they stand.
+    pub(super) fn set(&self, live: &Live) {
         self.streams.clear();
-        for stream in &live.streams {
-            let phase = if stream.early { "early" } else { "answered" };
-            let labels =
-                [media::codec(stream.codec).into(), media::direction(stream.direction).into(), phase.into()];
-            self.streams.raise(labels);
+        let labels = live.streams.iter().map(|stream| (stream.codec, stream.direction, stream.early));
+        for ((codec, direction, early), count) in tally(labels) {
+            let phase = if early { "early" } else { "answered" };
+            let labels = [media::codec(codec).into(), media::direction(direction).into(), phase.into()];
+            self.streams.raise_by(labels, count);
         }
-        self.registrations.clear();
-        self.registrations.set([], live.registrations);
+        self.registrations.set([], live.registrations as u64);
         for &(table, entries) in &live.tables {
-            self.tables.set([table.into()], entries);
+            self.tables.set([table.into()], entries as u64);
         }
-        self.dropped.reach([], dropped);
-        self.lost_events.reach([], lost_events);
     }
 }
 
-impl sip::SipMetrics {
-    /// Calls as they stand.
-    pub(super) fn set_live(&self, live: &Live) {
-        self.clear_live();
-        for call in &live.calls {
-            self.stands(call.state, call.tenant.as_deref(), call.route.as_deref(), call.codec);
-        }
-        let confirmed = live.calls.iter().filter(|call| call.state == CallState::Confirmed);
-        confirmed.filter_map(|call| call.one_way).for_each(|missing| self.one_way_now(missing));
+/// How often each comes: labels are looked up once for all that share them, not once for each.
+pub(super) fn tally<K: Eq + Hash>(keys: impl Iterator<Item = K>) -> HashMap<K, usize, RandomState> {
+    let mut counts = HashMap::default();
+    for key in keys {
+        *counts.entry(key).or_default() += 1;
+    }
+    counts
+}
+
+/// Adds what a stream has counted.
+pub(super) fn add(to: &mut StreamCounts, more: &StreamCounts) {
+    for (to, more) in [
+        (&mut to.packets, more.packets),
+        (&mut to.bytes, more.bytes),
+        (&mut to.expected, more.expected),
+        (&mut to.lost, more.lost),
+        (&mut to.duplicates, more.duplicates),
+        (&mut to.reordered, more.reordered),
+        (&mut to.rejected, more.rejected),
+        (&mut to.late50, more.late50),
+        (&mut to.late200, more.late200),
+        (&mut to.late_adaptive, more.late_adaptive),
+        (&mut to.restarts, more.restarts),
+        (&mut to.discontinuities, more.discontinuities),
+        (&mut to.stalls, more.stalls),
+    ] {
+        *to += more;
     }
 }

@@ -1,8 +1,10 @@
 //! Families about RTP streams and what endpoints report (MEAS A.2).
 
 use crate::event::{Band, Direction, Report, ReportKind, Stream, StreamCounts, Window};
+use crate::export::trace_id::TraceId;
 use crate::rtp::payload::Codec;
 
+use super::exemplar::Exemplars;
 use super::family::{Counters, Declare, Histograms, Value};
 
 #[derive(Debug)]
@@ -195,7 +197,7 @@ impl MediaMetrics {
     }
 
     /// A stream that is over, but for its counters.
-    pub(super) fn stream(&self, stream: &Stream) {
+    pub(super) fn stream(&self, stream: &Stream, exemplars: &mut Exemplars) {
         let way = || Value::Borrowed(direction(stream.direction));
         if stream.dead_air == Some(true) {
             self.dead_air.add([way()], 1);
@@ -205,9 +207,18 @@ impl MediaMetrics {
         self.clock_skew.observe([codec(stream.codec).into()], stream.clock_skew_ppm.map(f64::abs));
         if let (Some(mos), Some(scale)) = (stream.mos, stream.band) {
             let opinion = |kind| opinion(stream.codec, stream.direction, scale, kind);
-            self.mos.observe(opinion("lq"), Some(mos.lq));
+            let whole = self.mos.observe(opinion("lq"), Some(mos.lq));
             self.mos.observe(opinion("cq"), mos.cq);
-            self.mos_min.observe(opinion("lq"), mos.min_window);
+            let worst = self.mos_min.observe(opinion("lq"), mos.min_window);
+            for (histogram, labels, value) in
+                [(&self.mos, whole, Some(mos.lq)), (&self.mos_min, worst, mos.min_window)]
+            {
+                let poor = value.filter(|value| *value < POOR_MOS);
+                if let (Some(value), Some(call_id)) = (poor, &stream.call_id) {
+                    let trace = TraceId::of_call_id(call_id);
+                    exemplars.observed(histogram, labels.as_ref(), trace, value, stream.last);
+                }
+            }
             let [codec, way, scale, kind, _] = opinion("lq");
             self.r_factor.observe([codec, way, scale, kind], stream.r_factor);
         }
@@ -281,6 +292,9 @@ fn opinion(of: Codec, way: Option<Direction>, band: Band, kind: &'static str) ->
 
 /// The buffer every MOS is computed with (MEAS 4.3).
 const ADAPTIVE: &str = "adaptive";
+
+/// A MOS below this is worth an exemplar (MEAS 8.4).
+const POOR_MOS: f64 = 3.6;
 
 const STREAM: &[&str; 2] = &["codec", "direction"];
 const OPINION: &[&str; 5] = &["codec", "direction", "band", "kind", "jb"];

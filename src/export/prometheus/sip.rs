@@ -1,26 +1,28 @@
 //! Families about calls, registrations and SIP messages (DESIGN 4, MEAS A.1).
 
 use crate::event::{
-    Call, CallResult, CallState, EndReason, Missing, Registration, RegistrationResult, Totals, Transfer,
+    Call, CallResult, CallState, EndReason, Live, Missing, Registration, RegistrationResult, Totals, Transfer,
 };
 use crate::rtp::payload::Codec;
 
+use super::exemplar::{self, Exemplars};
 use super::family::{Counters, Declare, Gauges, Histograms, Value};
+use super::live::tally;
 
 #[derive(Debug)]
 pub(super) struct SipMetrics {
     up: Gauges<3>,
     active: Gauges<1>,
     setup: Histograms<2>,
-    post_dial_delay: Histograms<2>,
-    ring: Histograms<2>,
-    auth: Histograms<2>,
-    first_response: Histograms<2>,
-    session_request_failed: Histograms<3>,
-    disconnect: Histograms<2>,
-    duration: Histograms<2>,
-    attempts: Counters<2>,
-    results: Counters<4>,
+    post_dial_delay: Histograms<3>,
+    ring: Histograms<3>,
+    auth: Histograms<3>,
+    first_response: Histograms<3>,
+    session_request_failed: Histograms<4>,
+    disconnect: Histograms<3>,
+    duration: Histograms<3>,
+    attempts: Counters<3>,
+    results: Counters<5>,
     ended: Counters<1>,
     one_way: Counters<1>,
     one_way_active: Gauges<1>,
@@ -41,16 +43,16 @@ impl SipMetrics {
         Self {
             up: on.gauge("voip_calls_active_total", &["tenant", "route", "codec"], "Calls up now: confirmed dialogs, one per call however many hops were seen"),
             active: on.gauge("voip_calls_active", &["state"], "Calls that have not ended, by where they stand"),
-            setup: on.histogram("voip_call_setup_duration_seconds", CALL, SETUP, "First INVITE to the first 200; contains the time a human let it ring"),
+            setup: on.histogram("voip_call_setup_duration_seconds", &["tenant", "route"], SETUP, "First INVITE to the first 200; contains the time a human let it ring"),
             post_dial_delay: on.histogram("voip_sip_post_dial_delay_seconds", CALL, POST_DIAL, "First INVITE to the first 180, 181, 182 or 183 (RFC 6076 session request delay, successful)"),
             ring: on.histogram("voip_sip_ring_seconds", CALL, SETUP, "First 18x to the first 200"),
             auth: on.histogram("voip_sip_auth_seconds", CALL, POST_DIAL, "First INVITE to the INVITE repeated with credentials"),
             first_response: on.histogram("voip_sip_first_response_seconds", CALL, RESPONSE, "INVITE to the first response of any kind: how responsive the next hop is"),
-            session_request_failed: on.histogram("voip_sip_session_request_failed_seconds", &["tenant", "route", "class"], POST_DIAL, "First INVITE to the final failure when no 18x came before (RFC 6076 session request delay, failed)"),
+            session_request_failed: on.histogram("voip_sip_session_request_failed_seconds", &["tenant", "route", "trunk", "class"], POST_DIAL, "First INVITE to the final failure when no 18x came before (RFC 6076 session request delay, failed)"),
             disconnect: on.histogram("voip_sip_session_disconnect_seconds", CALL, RESPONSE, "BYE to its final response (RFC 6076 session disconnect delay)"),
             duration: on.histogram("voip_sip_session_duration_seconds", CALL, DURATION, "First 200 to BYE (RFC 6076 session duration time)"),
             attempts: on.counter("voip_sip_attempts", CALL, "Call attempts, each counted once however many hops were seen and however often it was challenged"),
-            results: on.counter("voip_sip_attempt_results", &["tenant", "route", "result", "code"], "Call attempts by their one final outcome and its status code"),
+            results: on.counter("voip_sip_attempt_results", &["tenant", "route", "trunk", "result", "code"], "Call attempts by their one final outcome and its status code"),
             ended: on.counter("voip_calls_ended", &["reason"], "Answered calls that ended, by how they ended"),
             one_way: on.counter("voip_calls_oneway", &["missing"], "Calls in which one direction carried no media, by the direction that was missing"),
             one_way_active: on.gauge("voip_calls_oneway_active", &["missing"], "Calls up now in which one direction carries no media, by the direction that is missing"),
@@ -68,35 +70,43 @@ impl SipMetrics {
     }
 
     /// An attempt whose outcome is known.
-    pub(super) fn attempt(&self, call: &Call) {
-        let tenant = || owned(call.tenant.as_deref());
-        let route = || owned(call.route.as_deref());
-        self.attempts.add([tenant(), route()], 1);
+    pub(super) fn attempt(&self, call: &Call, trunk: Option<&str>, exemplars: &mut Exemplars) {
+        let labels = || [owned(call.tenant.as_deref()), owned(call.route.as_deref()), owned(trunk)];
+        self.attempts.add(labels(), 1);
         if let Some(result) = call.result {
+            let [tenant, route, trunk] = labels();
             let code = call.status.map_or("none".into(), code);
-            self.results.add([tenant(), route(), result_name(result).into(), code], 1);
+            let counted = self.results.add([tenant, route, trunk, result_name(result).into(), code], 1);
+            if matches!(result, CallResult::Failed | CallResult::Timeout | CallResult::NoFinal) {
+                let at = call.end.unwrap_or(call.start);
+                exemplars.counted(&self.results, counted.as_ref(), exemplar::trace(call), at);
+            }
         }
-        for (histogram, value) in [
-            (&self.setup, call.setup),
-            (&self.post_dial_delay, call.post_dial_delay),
-            (&self.ring, call.ring),
-            (&self.auth, call.auth),
-            (&self.first_response, call.first_response),
-        ] {
-            histogram.observe([tenant(), route()], value);
+        let [tenant, route, _] = labels();
+        self.setup.observe([tenant, route], call.setup);
+        for (histogram, value) in
+            [(&self.ring, call.ring), (&self.auth, call.auth), (&self.first_response, call.first_response)]
+        {
+            histogram.observe(labels(), value);
         }
+        let observed = self.post_dial_delay.observe(labels(), call.post_dial_delay);
+        if let Some(delay) = call.post_dial_delay.filter(|delay| *delay > LONG_POST_DIAL) {
+            let at = call.start.plus_nanos((delay * 1e9) as i64);
+            exemplars.observed(&self.post_dial_delay, observed.as_ref(), exemplar::trace(call), delay, at);
+        }
+        let [tenant, route, trunk] = labels();
         let class = call.status.map_or("none", class);
-        self.session_request_failed.observe([tenant(), route(), class.into()], call.session_request_failed);
+        self.session_request_failed
+            .observe([tenant, route, trunk, class.into()], call.session_request_failed);
         self.forked.add([], u64::from(call.forked));
         self.early_media.add([], u64::from(call.early_media));
     }
 
     /// A call that is over, or the capture is.
-    pub(super) fn call(&self, call: &Call) {
-        let tenant = || owned(call.tenant.as_deref());
-        let route = || owned(call.route.as_deref());
-        self.disconnect.observe([tenant(), route()], call.disconnect);
-        self.duration.observe([tenant(), route()], call.duration);
+    pub(super) fn call(&self, call: &Call, trunk: Option<&str>) {
+        let labels = || [owned(call.tenant.as_deref()), owned(call.route.as_deref()), owned(trunk)];
+        self.disconnect.observe(labels(), call.disconnect);
+        self.duration.observe(labels(), call.duration);
         if let Some(missing) = call.one_way {
             self.one_way.add([missing_name(missing).into()], 1);
         }
@@ -106,41 +116,37 @@ impl SipMetrics {
             }
             return;
         }
-        self.stands(call.state, call.tenant.as_deref(), call.route.as_deref(), call.codec);
-    }
-
-    /// A call that is up.
-    pub(super) fn stands(
-        &self,
-        state: CallState,
-        tenant: Option<&str>,
-        route: Option<&str>,
-        codec: Option<Codec>,
-    ) {
-        self.active.raise([state_name(state).into()]);
-        if state == CallState::Confirmed {
-            let codec = codec.map_or("unknown", super::media::codec);
-            self.up.raise([owned(tenant), owned(route), codec.into()]);
+        self.active.raise([state_name(call.state).into()]);
+        if call.state == CallState::Confirmed {
+            self.up.raise(up(call.tenant.as_deref(), call.route.as_deref(), call.codec));
         }
     }
 
-    /// A call that is up and misses a direction.
-    pub(super) fn one_way_now(&self, missing: Missing) {
-        self.one_way_active.raise([missing_name(missing).into()]);
-    }
-
-    /// Forgets what was up.
-    pub(super) fn clear_live(&self) {
+    /// Calls as they stand.
+    pub(super) fn set_live(&self, live: &Live) {
         self.active.clear();
         self.up.clear();
         self.one_way_active.clear();
+        for (state, calls) in tally(live.calls.iter().map(|call| call.state)) {
+            self.active.raise_by([state_name(state).into()], calls);
+        }
+        let confirmed = || live.calls.iter().filter(|call| call.state == CallState::Confirmed);
+        let labels = confirmed().map(|call| (call.tenant.as_deref(), call.route.as_deref(), call.codec));
+        for ((tenant, route, codec), calls) in tally(labels) {
+            self.up.raise_by(up(tenant, route, codec), calls);
+        }
+        for (missing, calls) in tally(confirmed().filter_map(|call| call.one_way)) {
+            self.one_way_active.raise_by([missing_name(missing).into()], calls);
+        }
     }
 
     pub(super) fn registration(&self, registration: &Registration) {
         let Some(result) = registration.result else { return };
         self.registrations.add([registration_name(result).into()], 1);
         match result {
-            RegistrationResult::Success => self.registration.add(["success".into()], 1),
+            RegistrationResult::Success => {
+                self.registration.add(["success".into()], 1);
+            }
             RegistrationResult::Failure | RegistrationResult::Timeout => {
                 self.registration.add(["failure".into()], 1);
             }
@@ -172,16 +178,21 @@ impl SipMetrics {
     }
 }
 
+/// Labels of a call that is up.
+fn up(tenant: Option<&str>, route: Option<&str>, codec: Option<Codec>) -> [Value; 3] {
+    [owned(tenant), owned(route), codec.map_or("unknown", super::media::codec).into()]
+}
+
 fn owned(name: Option<&str>) -> Value {
     name.map_or(Value::Borrowed(""), |name| Value::Owned(name.to_owned()))
 }
 
 /// A registered method, else `other`.
-fn method(name: &str) -> &'static str {
+pub(super) fn method(name: &str) -> &'static str {
     METHODS.iter().copied().find(|known| *known == name).unwrap_or("other")
 }
 
-fn code(status: u16) -> Value {
+pub(super) fn code(status: u16) -> Value {
     if CODES.binary_search(&status).is_ok() { Value::Owned(status.to_string()) } else { "other".into() }
 }
 
@@ -250,11 +261,14 @@ fn registration_name(result: RegistrationResult) -> &'static str {
     }
 }
 
-const CALL: &[&str; 2] = &["tenant", "route"];
+const CALL: &[&str; 3] = &["tenant", "route", "trunk"];
 
 const SETUP: &[f64] = &[1.0, 2.0, 5.0, 10.0, 15.0, 20.0, 30.0, 45.0, 60.0, 90.0, 120.0, 180.0];
 const POST_DIAL: &[f64] = &[0.1, 0.25, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 11.0, 16.0, 32.0];
-const DURATION: &[f64] = &[1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0];
+pub(super) const DURATION: &[f64] =
+    &[1.0, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0, 7200.0];
+/// A post-dial delay above this is worth an exemplar (MEAS 8.4).
+const LONG_POST_DIAL: f64 = 5.0;
 /// One exchange with the next hop: from a LAN's round trip to 64 * T1.
 const RESPONSE: &[f64] = &[0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0];
 
