@@ -7,23 +7,23 @@ FUZZ_SECONDS ?= 10
 # Where tests/tools.sh puts what is not installed system-wide.
 export PATH := $(CURDIR)/target/tools/bin:$(PATH)
 
-.PHONY: run test lint fuzz bench guard docs fixtures clean
+.PHONY: run test lint fuzz bench bench-live guard docs fixtures clean
 
 # A first look: builds the program and prints its report on a small capture that comes with it.
 run: $(SIDETONE)
 	$(SIDETONE) analyze fixtures/scenes/mixed.pcap
 
 $(SIDETONE): FORCE
-	tests/tools.sh cc
+	tests/tools.sh cc pcap-config
 	$(CARGO) build --release --locked
 
 # Fuzzing first, so that the last line is that of the tests.
 test: fuzz
-	tests/tools.sh cc tshark promtool curl openssl ip tcpreplay setpriv
+	tests/tools.sh cc pcap-config tshark promtool curl openssl ip tcpreplay setpriv
 	$(CARGO) test --locked
 
 lint:
-	tests/tools.sh cc
+	tests/tools.sh cc pcap-config
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- --deny warnings
 	tests/deny.sh
@@ -37,6 +37,11 @@ fuzz:
 bench: $(SIDETONE)
 	tests/tools.sh time tcpdump tshark
 	benches/side_by_side.sh
+
+# Live, with the own ring and with libpcap; as root.
+bench-live: $(SIDETONE)
+	tests/tools.sh cc ip curl
+	benches/live.sh
 
 # Instructions a packet and a message beside the kept ceilings.
 guard: $(SIDETONE)

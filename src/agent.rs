@@ -14,6 +14,7 @@ mod itself;
 mod pages;
 mod reload;
 mod shared;
+pub mod sources;
 mod tap;
 mod watchdog;
 
@@ -27,7 +28,7 @@ use std::thread;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::capture::hep::Listen;
-use crate::capture::ring::{self, Interface, Ring};
+use crate::capture::live;
 use crate::config::Config;
 use crate::export::prometheus::Metrics;
 use crate::http::{self, Listeners, Server, WebConfig};
@@ -37,15 +38,14 @@ use pages::Pages;
 pub use reload::Origin;
 use reload::Reload;
 use shared::Shared;
+use sources::Sources;
 use tap::Tap;
 
 /// Where the agent captures and what it serves.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Interfaces to capture on; empty = all.
-    pub interfaces: Vec<String>,
-    /// The ring of each.
-    pub ring: ring::Settings,
+    /// How to capture, and on what.
+    pub capture: sources::Settings,
     /// Where HTTP is served.
     pub listen: Vec<SocketAddr>,
     /// A Prometheus `web-config.yml`: TLS, client certificates, passwords.
@@ -57,8 +57,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            interfaces: Vec::new(),
-            ring: ring::Settings::default(),
+            capture: sources::Settings::default(),
             listen: vec![http::DEFAULT_ADDRESS],
             web_config: None,
             hep: HepSettings::default(),
@@ -93,7 +92,7 @@ fn start(config: Config, origin: Origin) -> Result<(), Failure> {
         })?,
         None => WebConfig::default(),
     };
-    let rings = open(&settings)?;
+    let sources = open(&settings)?;
     let listeners = Listeners::bind(&settings.listen)
         .map_err(|error| Failure { text: error.to_string(), code: EX_IOERR })?;
     let (hep, senders) =
@@ -109,7 +108,7 @@ fn start(config: Config, origin: Origin) -> Result<(), Failure> {
 
     let (events, facts) = crossbeam_channel::bounded(EVENT_QUEUE);
     let senders = hep::Senders::start(senders, |body| spawn("hep", body))?;
-    let tap = Tap::new(rings, hep, observer, events, Arc::clone(&shared));
+    let tap = Tap::new(sources, hep, observer, events, Arc::clone(&shared));
     let capture = spawn("capture", move || tap.run())?;
     let queue = facts.clone();
     let told = Arc::clone(&shared);
@@ -143,23 +142,15 @@ fn start(config: Config, origin: Origin) -> Result<(), Failure> {
 }
 
 /// Needs CAP_NET_RAW.
-fn open(settings: &Settings) -> Result<Vec<Ring>, Failure> {
-    let interfaces = match settings.interfaces.as_slice() {
-        [] => vec![Interface::Any],
-        names if names.iter().any(|name| name == "any") => vec![Interface::Any],
-        names => names.iter().cloned().map(Interface::Named).collect(),
-    };
-    let ring = |interface| {
-        Ring::open(interface, settings.ring).map_err(|error| {
-            let code = match error {
-                ring::Error::NotPermitted => EX_NOPERM,
-                ring::Error::NoInterface(_) => EX_CONFIG,
-                ring::Error::System { .. } => EX_IOERR,
-            };
-            Failure { text: error.to_string(), code }
-        })
-    };
-    interfaces.into_iter().map(ring).collect()
+fn open(settings: &Settings) -> Result<Sources, Failure> {
+    Sources::open(settings.capture.clone()).map_err(|error| {
+        let code = match error {
+            live::Error::NotPermitted => EX_NOPERM,
+            live::Error::NoInterface(_) | live::Error::Filter { .. } | live::Error::NoLibpcap(_) => EX_CONFIG,
+            live::Error::Libpcap { .. } | live::Error::System { .. } => EX_IOERR,
+        };
+        Failure { text: error.to_string(), code }
+    })
 }
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<thread::JoinHandle<()>, Failure> {
@@ -171,7 +162,7 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<thread::Joi
 
 fn say(settings: &Settings, listeners: &Listeners, hep: &[Listen], sandbox: &sandbox::Report) {
     let mut stderr = io::stderr().lock();
-    let on = match settings.interfaces.as_slice() {
+    let on = match settings.capture.interfaces.as_slice() {
         [] => "all interfaces".to_owned(),
         names => names.join(", "),
     };

@@ -18,6 +18,7 @@ use crate::agent;
 use crate::export::prometheus;
 use crate::observer;
 
+mod capture;
 pub mod effective;
 mod file;
 mod hep;
@@ -123,22 +124,9 @@ impl Config {
     fn fill_agent(&mut self, reader: &mut Reader<'_>) {
         let agent = &mut self.agent;
         reader.section("capture", |section| {
-            if let Some(interfaces) = section.given("interfaces") {
-                agent.interfaces = interfaces;
-            }
+            capture::fill(section, &mut agent.capture);
             if let Some(decode) = section.given("decode_hep") {
                 agent.hep.decode = decode;
-            }
-            let whole_blocks = |bytes: &u64| {
-                let blocks = agent.ring.block_bytes as u64;
-                if *bytes >= 2 * blocks && bytes.is_multiple_of(blocks) && *bytes <= MAX_RING_BYTES {
-                    Ok(())
-                } else {
-                    Err(format!("it must be a multiple of {blocks}, {} to {MAX_RING_BYTES}", 2 * blocks))
-                }
-            };
-            if let Some(bytes) = section.checked("ring_bytes", whole_blocks) {
-                agent.ring.ring_bytes = usize::try_from(bytes).unwrap_or(agent.ring.ring_bytes);
             }
         });
         reader.section("hep", |section| hep::fill(section, &mut agent.hep));
@@ -162,7 +150,6 @@ fn address(text: &str) -> Option<SocketAddr> {
     text.parse().ok()
 }
 
-const MAX_RING_BYTES: u64 = 2 << 30;
 /// Numbers of entries fit 32 bits with room to spare.
 const MAX_ENTRIES: u64 = 1_000_000_000;
 /// The largest IP datagram and SIP message must fit.

@@ -12,6 +12,7 @@ use tokio::time::Instant;
 
 use super::reload::Reload;
 use super::shared::{Fact, Shared};
+use super::sources::Counted;
 use super::{clock, itself};
 use crate::Stamp;
 use crate::event::{Live, LiveCall, LiveStream};
@@ -51,9 +52,15 @@ impl Pages {
 
     /// What the agent knows about itself.
     fn stats(&self) -> AgentStats {
-        let drops = self.shared.dropped.load(Ordering::Relaxed);
+        let source = |(interface, counted): (String, Counted)| SourceStats {
+            interface,
+            up: Some(counted.up),
+            packets: Some(counted.packets),
+            bytes: Some(counted.bytes),
+            drops: counted.drops,
+        };
         let mut stats = AgentStats {
-            sources: vec![SourceStats { interface: "all".into(), drops, ..SourceStats::default() }],
+            sources: self.shared.sources().clone().into_iter().map(source).collect(),
             events_queued: self.queue.len() as u64,
             events_lost: self.shared.lost_events.load(Ordering::Relaxed),
             http: self.server.stats().snapshot(),
@@ -83,16 +90,21 @@ impl Pages {
             Err(refusal) => {
                 (Condition::Down, BTreeMap::from([("reason".into(), json!(refusal.to_string()))]))
             }
-            Ok(live) => (
-                if away > 0 { Condition::Degraded } else { Condition::Up },
-                BTreeMap::from([
+            Ok(live) => {
+                let refused = self.shared.why_refused();
+                let whole = away == 0 && refused.is_none();
+                let mut detail = BTreeMap::from([
                     ("packets".into(), json!(live.totals.packets)),
                     ("dropped".into(), json!(dropped)),
                     ("interfaces_away".into(), json!(away)),
                     ("calls".into(), json!(live.calls.len())),
                     ("streams".into(), json!(live.streams.len())),
-                ]),
-            ),
+                ]);
+                if let Some(reason) = refused {
+                    detail.insert("interfaces_refused".into(), json!(reason));
+                }
+                (if whole { Condition::Up } else { Condition::Degraded }, detail)
+            }
         };
         let part = |name: &str, (status, detail): (Condition, _)| Part { name: name.into(), status, detail };
         let queue = BTreeMap::from([("lost_events".into(), json!(lost))]);

@@ -25,8 +25,9 @@ use tokio::signal::unix::Signal;
 use tokio::sync::mpsc;
 
 use super::Settings;
-use super::shared::Shared;
 use super::clock::now;
+use super::shared::{Orders, Shared};
+use super::sources;
 use crate::Stamp;
 use crate::config::effective::{Change, Taken, difference};
 use crate::config::{self, Config, Problem};
@@ -176,9 +177,10 @@ impl Reload {
         }
         let old = mem::take(&mut state.config);
         state.config = in_force(old, config);
-        *self.shared.settings.lock().unwrap_or_else(PoisonError::into_inner) =
-            Some(state.config.observing());
-        self.shared.is_reconfigured.store(true, std::sync::atomic::Ordering::Release);
+        self.shared.order(Orders {
+            observer: state.config.observing(),
+            interfaces: state.config.agent.capture.interfaces.clone(),
+        });
         self.shared.metrics().configure(state.config.metrics.clone());
         state.since = now();
         state.reloads += 1;
@@ -267,7 +269,9 @@ impl Reload {
 fn in_force(old: Config, new: Config) -> Config {
     let observer = observer::Settings { limits: old.observer.limits, ..new.observer };
     let metrics = prometheus::Options { series_max: old.metrics.series_max, ..new.metrics };
-    Config { observer, agent: Settings { web_config: new.agent.web_config, ..old.agent }, metrics }
+    let capture = sources::Settings { interfaces: new.agent.capture.interfaces, ..old.agent.capture };
+    let agent = Settings { capture, web_config: new.agent.web_config, ..old.agent };
+    Config { observer, agent, metrics }
 }
 
 fn read(origin: &Origin) -> Result<(Config, WebConfig), Vec<Problem>> {

@@ -157,6 +157,11 @@ impl FromStr for Pattern {
 }
 
 impl Network {
+    /// Its first address.
+    pub fn base(&self) -> IpAddr {
+        self.base
+    }
+
     /// Whether the address lies in it.
     pub fn contains(&self, ip: IpAddr) -> bool {
         match (self.base, ip) {

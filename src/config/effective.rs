@@ -7,6 +7,8 @@ use serde_json::{Map, Value, json};
 
 use super::Config;
 use crate::call::classify::{Pattern, Rule};
+use crate::export::prometheus::Trunk;
+use crate::hep::Key;
 
 /// One key and what it stands at.
 #[derive(Clone, Debug, PartialEq)]
@@ -54,13 +56,39 @@ impl Display for Change {
 impl Config {
     /// Every key there is.
     pub fn settings(&self) -> Vec<Setting> {
-        let Self { agent, observer } = self;
+        let Self { agent, observer, metrics } = self;
+        let (capture, incoming, outgoing) = (&agent.capture, &agent.hep.incoming, &agent.hep.outgoing);
         let (limits, rating, calls) = (&observer.limits, &observer.rating, &observer.calls);
         let now = |key, value| Setting { key, value, taken: Taken::Now, secret: false };
         let restart = |key, value| Setting { key, value, taken: Taken::Restart, secret: false };
+        let secret = |key, value| Setting { key, value, taken: Taken::Restart, secret: true };
+        let local: Vec<_> = metrics.local.iter().map(ToString::to_string).collect();
+        let ports = format!("{}-{}", metrics.rtp_ports.start(), metrics.rtp_ports.end());
         vec![
-            restart("capture.interfaces", json!(agent.interfaces)),
-            restart("capture.ring_bytes", json!(agent.ring.ring_bytes)),
+            now("capture.interfaces", json!(capture.interfaces)),
+            restart("capture.source", json!(capture.kind)),
+            restart("capture.filter", json!(capture.filter)),
+            restart("capture.clock", json!(if capture.adapter_clock { "adapter" } else { "host" })),
+            restart("capture.ring_bytes", json!(capture.ring.ring_bytes)),
+            restart("capture.decode_hep", json!(agent.hep.decode)),
+            restart("hep.listen", texts(&incoming.listen)),
+            secret("hep.key", key(&incoming.key)),
+            restart("hep.connections", json!(incoming.connections)),
+            restart("hep.idle_seconds", json!(incoming.idle_seconds)),
+            restart("hep.send", texts(&agent.hep.send)),
+            secret("hep.send_key", key(&outgoing.key)),
+            restart("hep.agent_id", json!(outgoing.agent)),
+            restart("hep.node", json!(outgoing.node)),
+            restart("hep.compress", json!(outgoing.compress)),
+            restart("hep.rtcp", json!(outgoing.rtcp)),
+            restart("hep.reports", json!(outgoing.reports)),
+            restart("hep.spool_bytes", json!(outgoing.spool_bytes)),
+            now("metrics.aliases", json!(if metrics.aliases { &["siprec"][..] } else { &[] })),
+            now("metrics.sessions_max", json!(metrics.sessions_max)),
+            restart("metrics.series_max", json!(metrics.series_max)),
+            now("metrics.local_addresses", json!(local)),
+            now("metrics.rtp_ports", json!(ports)),
+            now("trunks", metrics.trunks.iter().map(trunk).collect()),
             restart("http.listen", json!(agent.listen)),
             now("http.web_config", json!(agent.web_config)),
             restart("limits.calls", json!(limits.calls)),
@@ -128,9 +156,27 @@ fn codecs(config: &Config) -> Value {
     Value::Object(rows.map(entry).collect())
 }
 
+fn texts<T: Display>(values: &[T]) -> Value {
+    values.iter().map(|value| Value::from(value.to_string())).collect()
+}
+
+/// Compared, and never shown.
+fn key(key: &Key) -> Value {
+    if key.bytes().is_empty() { Value::Null } else { json!(key.bytes()) }
+}
+
+fn trunk(trunk: &Trunk) -> Value {
+    said(json!({
+        "name": trunk.name,
+        "peers": texts(&trunk.peers),
+        "capacity_in": trunk.capacity_in,
+        "capacity_out": trunk.capacity_out,
+    }))
+}
+
 fn rule(rule: &Rule) -> Value {
     let patterns = |patterns: &[Pattern]| patterns.iter().map(Pattern::to_string).collect::<Vec<_>>();
-    let all = json!({
+    said(json!({
         "name": rule.name,
         "domain": patterns(&rule.domain),
         "header": rule.header.as_ref().map(|header| &header.name),
@@ -141,10 +187,14 @@ fn rule(rule: &Rule) -> Value {
         "source_port": rule.source_port,
         "destination": rule.destination.iter().map(ToString::to_string).collect::<Vec<_>>(),
         "destination_port": rule.destination_port,
-    });
-    let Value::Object(conditions) = all else { return all };
+    }))
+}
+
+/// Without what is not set.
+fn said(all: Value) -> Value {
+    let Value::Object(keys) = all else { return all };
     let said = |value: &Value| !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty());
-    Value::Object(conditions.into_iter().filter(|(_, value)| said(value)).collect())
+    Value::Object(keys.into_iter().filter(|(_, value)| said(value)).collect())
 }
 
 /// A value for a line of text.

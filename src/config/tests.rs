@@ -17,6 +17,9 @@ fn problems(text: &str, pairs: &[(&str, &str)]) -> Vec<String> {
 pub(crate) const ALL: &str = r#"
 [capture]
 interfaces = ["eth0", "eth1"]
+source = "pcap"
+filter = "udp"
+clock = "adapter"
 ring_bytes = 16777216
 decode_hep = true
 
