@@ -632,6 +632,9 @@ pub enum ReportKind {
     VqRtcpxr,
     /// RFC 3611.
     RtcpXr,
+    /// RFC 3550: a report block that came by HEP, about a stream that was not captured. Of a captured one, it is in
+    /// that stream's [`Rtcp`].
+    Rtcp,
 }
 
 /// One closed quality window (MEAS 1.14).

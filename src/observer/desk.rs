@@ -150,7 +150,7 @@ impl Desk {
                     media.counters.capture_duplicates += 1;
                 } else {
                     talk.overheard.on_wire(stamp, packet.source, packet.destination);
-                    media.rtcp(stamp, packet);
+                    media.rtcp(stamp, packet, Via::Wire);
                     talk.tell_reports(media, sink);
                     talk.pass_on_rtcp(stamp, packet, media, sink);
                 }
@@ -419,7 +419,12 @@ impl Talk {
             dscp: 0,
             interface: 0,
         };
-        media.rtcp(stamp, &packet);
+        media.rtcp(stamp, &packet, Via::Hep);
+        // Agents name the call themselves.
+        let named = Some(record.correlation).filter(|name| (1..=MAX_CALL_ID).contains(&name.len()));
+        for (_, report) in &mut media.reports {
+            report.call_id = named.map(|name| String::from_utf8_lossy(name).into_owned());
+        }
         self.tell_reports(media, sink);
     }
 
@@ -507,7 +512,8 @@ impl Talk {
     /// Passes on what endpoints reported about streams, under the Call-ID that is known by now.
     fn tell_reports(&self, media: &mut Media, sink: &mut impl Sink) {
         for (call, mut report) in media.reports.drain(..) {
-            report.call_id = call.and_then(|call| self.calls.get(call)).map(|call| call.call_id());
+            let known = call.and_then(|call| self.calls.get(call)).map(|call| call.call_id());
+            report.call_id = known.or(report.call_id);
             sink.event(Event::Report(report));
         }
     }
@@ -563,6 +569,8 @@ fn hep_transport(record: &hep::Hep<'_>) -> SipTransport {
 const SETTLE_NANOS: i64 = 2_000_000_000;
 /// Answered calls that wait for that.
 const MAX_ANSWERED: usize = 65_536;
+/// Longest name of a call that is taken from HEP.
+const MAX_CALL_ID: usize = 256;
 /// Voice quality reports remembered.
 const MAX_PUBLISHED: usize = 256;
 /// HEP records whose own time is off by more are timed by their arrival.
