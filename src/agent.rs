@@ -8,6 +8,7 @@
 //! One thread owns all call and stream state. What leaves it are events over a bounded queue and a snapshot when a
 //! scrape asks for one: nobody who is slow can hold it up; what the queue has no room for is counted.
 
+mod demo;
 mod pages;
 mod shared;
 mod tap;
@@ -19,13 +20,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
 
+use crossbeam_channel::Receiver;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::capture::ring::{self, Interface, Ring};
 use crate::config::Config;
 use crate::http::{self, Listeners, WebConfig};
+pub use demo::demo;
 use pages::Pages;
-use shared::Shared;
+use shared::{Fact, Shared};
 use tap::Tap;
 
 /// Where the agent captures and what it serves.
@@ -54,7 +57,11 @@ impl Default for Settings {
 
 /// Runs until SIGTERM or SIGINT; returns the exit code.
 pub fn run(config: Config) -> u8 {
-    match start(config) {
+    code(start(config))
+}
+
+fn code(outcome: Result<(), Failure>) -> u8 {
+    match outcome {
         Ok(()) => 0,
         Err(failure) => {
             // Nobody is left to be told when standard error is closed.
@@ -72,13 +79,7 @@ struct Failure {
 
 fn start(config: Config) -> Result<(), Failure> {
     let settings = config.agent;
-    let web = match &settings.web_config {
-        Some(file) => WebConfig::load(file).map_err(|problems| Failure {
-            text: problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\nsidetone: "),
-            code: EX_CONFIG,
-        })?,
-        None => WebConfig::default(),
-    };
+    let web = web_config(&settings)?;
     let rings = open(&settings)?;
     let listeners = Listeners::bind(&settings.listen)
         .map_err(|error| Failure { text: error.to_string(), code: EX_IOERR })?;
@@ -88,7 +89,19 @@ fn start(config: Config) -> Result<(), Failure> {
     let shared = Arc::new(Shared::default());
     let tap = Tap::new(rings, config.observer, events, Arc::clone(&shared));
     let capture = spawn("capture", move || tap.run())?;
-    let told = Arc::clone(&shared);
+    attend(&shared, facts, capture, listeners, web, |listeners| say(&settings, listeners))
+}
+
+/// Takes in the facts and serves them until the process is told to stop.
+fn attend(
+    shared: &Arc<Shared>,
+    facts: Receiver<Fact>,
+    capture: thread::JoinHandle<()>,
+    listeners: Listeners,
+    web: WebConfig,
+    say: impl FnOnce(&Listeners),
+) -> Result<(), Failure> {
+    let told = Arc::clone(shared);
     let telling = spawn("facts", move || {
         for fact in facts {
             told.take(fact);
@@ -100,10 +113,10 @@ fn start(config: Config) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure { text: format!("starting the runtime: {error}"), code: EX_IOERR })?;
-    say(&settings, &listeners);
+    say(&listeners);
     // Without a service manager there is nobody to tell.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    let served = runtime.block_on(serve(listeners, web, &shared));
+    let served = runtime.block_on(serve(listeners, web, shared));
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     // Capture ends first; what it has told by then is taken in, and then nobody is left to tell.
     shared.stop.store(true, Ordering::Release);
@@ -115,6 +128,16 @@ fn start(config: Config) -> Result<(), Failure> {
         });
     }
     served.map_err(|error| Failure { text: format!("http: {error}"), code: EX_IOERR })
+}
+
+fn web_config(settings: &Settings) -> Result<WebConfig, Failure> {
+    match &settings.web_config {
+        Some(file) => WebConfig::load(file).map_err(|problems| Failure {
+            text: problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\nsidetone: "),
+            code: EX_CONFIG,
+        }),
+        None => Ok(WebConfig::default()),
+    }
 }
 
 /// Needs CAP_NET_RAW.

@@ -35,6 +35,10 @@ fn main() -> ExitCode {
             Ok(config) => ExitCode::from(agent::run(config)),
             Err(code) => code,
         },
+        Command::Demo(args) => match configuration(args.config.as_deref()) {
+            Ok(config) => ExitCode::from(agent::demo(config)),
+            Err(code) => code,
+        },
         Command::Check(args) => match configuration(args.config.as_deref()) {
             Ok(_) => ExitCode::SUCCESS,
             Err(code) => code,

@@ -93,16 +93,20 @@ impl Tap {
 
     /// The snapshot goes the way of the events, so that whoever sums up both sees them in order.
     fn publish(&self) {
-        // Only this thread sends: a queue that has room now has it when the snapshot is made.
-        if self.events.is_full() || self.events.try_send(Fact::Live(Arc::new(self.observer.live()))).is_err()
-        {
-            self.shared.wanted.store(true, Ordering::Release);
-        }
+        publish(&self.observer, &self.events, &self.shared);
+    }
+}
+
+/// Sends the snapshot that somebody waits for; again later, if there is no room.
+pub(super) fn publish(observer: &Observer, events: &Sender<Fact>, shared: &Shared) {
+    // Only the caller's thread sends: a queue that has room now has it when the snapshot is made.
+    if events.is_full() || events.try_send(Fact::Live(Arc::new(observer.live()))).is_err() {
+        shared.wanted.store(true, Ordering::Release);
     }
 }
 
 /// Whether it is time, and when it will be again.
-fn is_due(next: &mut Stamp, now: Stamp, every_nanos: i64) -> bool {
+pub(super) fn is_due(next: &mut Stamp, now: Stamp, every_nanos: i64) -> bool {
     // The second test is for a clock that was set back.
     let due = now >= *next || next.nanos_since(now) > 2 * every_nanos;
     if due {
@@ -112,7 +116,7 @@ fn is_due(next: &mut Stamp, now: Stamp, every_nanos: i64) -> bool {
 }
 
 /// Never waits: what finds no room is counted.
-fn tell(events: &Sender<Fact>, shared: &Shared, event: Event) {
+pub(super) fn tell(events: &Sender<Fact>, shared: &Shared, event: Event) {
     if events.try_send(Fact::Event(event)).is_err() {
         shared.lost_events.fetch_add(1, Ordering::Relaxed);
     }
@@ -120,7 +124,7 @@ fn tell(events: &Sender<Fact>, shared: &Shared, event: Event) {
 
 /// The clock that the kernel stamps packets with.
 #[allow(clippy::disallowed_types, reason = "the shell tells the core the time when the wire is quiet")]
-fn now() -> Stamp {
+pub(super) fn now() -> Stamp {
     use std::time::{SystemTime, UNIX_EPOCH};
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(Stamp(0), |since| Stamp(since.as_nanos() as u64))
 }
@@ -132,7 +136,7 @@ const RING_NANOS: i64 = 100_000_000;
 /// A quiet wire is told the time this often.
 const TICK_NANOS: i64 = 100_000_000;
 /// From one snapshot to the next at least: it walks all calls and streams.
-const SNAPSHOT_NANOS: i64 = 100_000_000;
+pub(super) const SNAPSHOT_NANOS: i64 = 100_000_000;
 /// From one look at drops and interfaces to the next.
 const LOOK_NANOS: i64 = 1_000_000_000;
 
