@@ -9,9 +9,9 @@ export PATH := $(CURDIR)/target/tools/bin:$(PATH)
 
 .PHONY: run test lint fuzz bench bench-live guard docs fixtures clean
 
-# A first look: builds the program and prints its report on a small capture that comes with it.
+# A first look: builds the program, plays simulated calls and says where to look at them, until Ctrl-C.
 run: $(SIDETONE)
-	$(SIDETONE) analyze fixtures/scenes/mixed.pcap
+	$(SIDETONE) demo
 
 $(SIDETONE): FORCE
 	tests/tools.sh cc pcap-config

@@ -9,6 +9,7 @@
 //! scrape asks for one: nobody who is slow can hold it up; what the queue has no room for is counted.
 
 mod clock;
+mod demo;
 mod hep;
 mod itself;
 mod pages;
@@ -18,6 +19,7 @@ pub mod sources;
 mod tap;
 mod watchdog;
 
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -33,6 +35,7 @@ use crate::config::Config;
 use crate::export::prometheus::Metrics;
 use crate::http::{self, Listeners, Server, WebConfig};
 use crate::sandbox;
+pub use demo::demo;
 pub use hep::{Counts as HepCounts, Settings as HepSettings};
 use pages::Pages;
 pub use reload::Origin;
@@ -67,7 +70,11 @@ impl Default for Settings {
 
 /// Runs until SIGTERM or SIGINT; returns the exit code.
 pub fn run(config: Config, origin: Origin) -> u8 {
-    match start(config, origin) {
+    code(start(config, origin))
+}
+
+fn code(outcome: Result<(), Failure>) -> u8 {
+    match outcome {
         Ok(()) => 0,
         Err(failure) => {
             // Nobody is left to be told when standard error is closed.
@@ -83,28 +90,36 @@ struct Failure {
     code: u8,
 }
 
+impl Failure {
+    fn broken(error: impl Display) -> Self {
+        Self { text: error.to_string(), code: EX_IOERR }
+    }
+}
+
 fn start(config: Config, origin: Origin) -> Result<(), Failure> {
+    let sources = open(&config.agent)?;
+    let listeners = Listeners::bind(&config.agent.listen).map_err(Failure::broken)?;
+    attend(config, origin, sources, listeners, say)
+}
+
+/// Measures what the sources bring and serves it, until the process is told to stop.
+fn attend(
+    config: Config,
+    origin: Origin,
+    sources: Sources,
+    listeners: Listeners,
+    say: fn(&Settings, &Listeners, &[Listen], &sandbox::Report),
+) -> Result<(), Failure> {
     let settings = config.agent.clone();
-    let web = match &settings.web_config {
-        Some(file) => WebConfig::load(file).map_err(|problems| Failure {
-            text: problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\nsidetone: "),
-            code: EX_CONFIG,
-        })?,
-        None => WebConfig::default(),
-    };
-    let sources = open(&settings)?;
-    let listeners = Listeners::bind(&settings.listen)
-        .map_err(|error| Failure { text: error.to_string(), code: EX_IOERR })?;
-    let (hep, senders) =
-        settings.hep.clone().open().map_err(|error| Failure { text: error.to_string(), code: EX_IOERR })?;
+    let web = web_config(&settings)?;
+    let (hep, senders) = settings.hep.clone().open().map_err(Failure::broken)?;
     let hep_listens = hep.local();
     let shared = Arc::new(Shared::new(Metrics::with(config.metrics.clone())));
     let observer = config.observing();
     let reload = Arc::new(Reload::new(origin, config, &web, Arc::clone(&shared)));
     // Everything is open. No packet was looked at yet, and no other thread is there.
     let needs = sandbox::Needs { read: reload.directories(), connects: !settings.hep.send.is_empty() };
-    let sandbox =
-        sandbox::enter(&needs).map_err(|error| Failure { text: error.to_string(), code: EX_IOERR })?;
+    let sandbox = sandbox::enter(&needs).map_err(Failure::broken)?;
 
     let (events, facts) = crossbeam_channel::bounded(EVENT_QUEUE);
     let senders = hep::Senders::start(senders, |body| spawn("hep", body))?;
@@ -139,6 +154,16 @@ fn start(config: Config, origin: Origin) -> Result<(), Failure> {
         });
     }
     served.map_err(|error| Failure { text: format!("http: {error}"), code: EX_IOERR })
+}
+
+fn web_config(settings: &Settings) -> Result<WebConfig, Failure> {
+    match &settings.web_config {
+        Some(file) => WebConfig::load(file).map_err(|problems| Failure {
+            text: problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\nsidetone: "),
+            code: EX_CONFIG,
+        }),
+        None => Ok(WebConfig::default()),
+    }
 }
 
 /// Needs CAP_NET_RAW.

@@ -39,6 +39,13 @@ fn main() -> ExitCode {
             }
             Err(code) => code,
         },
+        Command::Demo(args) => match configuration(args.config.as_deref()) {
+            Ok(config) => ExitCode::from(agent::demo(
+                config,
+                agent::Origin { file: args.config, variables: variables() },
+            )),
+            Err(code) => code,
+        },
         Command::Check(args) => match configuration(args.config.as_deref()) {
             Ok(_) => ExitCode::SUCCESS,
             Err(code) => code,

@@ -197,10 +197,11 @@ impl Sources {
     }
 
     /// These taps and no others.
-    #[cfg(test)]
-    pub(super) fn of(taps: Vec<Box<dyn Live>>) -> Self {
-        let (spares, settings, counted) = (Vec::new(), Settings::default(), BTreeMap::new());
-        Self { taps, spares, settings, program: filter::program(), counted }
+    pub(super) fn of(settings: Settings, taps: Vec<Box<dyn Live>>) -> Self {
+        let (spares, counted) = (Vec::new(), BTreeMap::new());
+        let mut sources = Self { taps: Vec::new(), spares, settings, program: filter::program(), counted };
+        taps.into_iter().for_each(|tap| sources.add(tap));
+        sources
     }
 
     /// A new tap, on a spare socket if there is one.

@@ -136,7 +136,7 @@ fn is_quiet(reached: &mut Stamp, now: Stamp) -> bool {
 }
 
 /// Whether it is time, and when it will be again.
-fn is_due(next: &mut Stamp, now: Stamp, every_nanos: i64) -> bool {
+pub(super) fn is_due(next: &mut Stamp, now: Stamp, every_nanos: i64) -> bool {
     // The second test is for a clock that was set back.
     let due = now >= *next || next.nanos_since(now) > 2 * every_nanos;
     if due {
@@ -161,7 +161,7 @@ const AHEAD_NANOS: i64 = 2 * (RING_NANOS + TICK_NANOS);
 /// A quiet wire is told the time this often.
 const TICK_NANOS: i64 = 100_000_000;
 /// From one snapshot to the next at least: it walks all calls and streams.
-const SNAPSHOT_NANOS: i64 = 100_000_000;
+pub(super) const SNAPSHOT_NANOS: i64 = 100_000_000;
 /// From one look at drops and interfaces to the next.
 const LOOK_NANOS: i64 = 1_000_000_000;
 
@@ -170,7 +170,7 @@ mod tests {
     use std::os::fd::RawFd;
 
     use super::*;
-    use crate::agent::HepSettings;
+    use crate::agent::{HepSettings, sources};
     use crate::capture::live::Interface;
     use crate::capture::ring::Socket;
     use crate::capture::{self, Take};
@@ -257,7 +257,7 @@ mod tests {
         let (events, facts) = crossbeam_channel::bounded(100);
         let script = |at, name| Box::new(Scripted(vec![(at, invite(name))]));
         let mut tap = Tap::new(
-            Sources::of(vec![script(second(1_000_000), "before")]),
+            Sources::of(sources::Settings::default(), vec![script(second(1_000_000), "before")]),
             HepSettings::default().open().unwrap().0,
             observer::Settings::default(),
             events,
@@ -265,7 +265,7 @@ mod tests {
         );
         tap.take();
         tap.look_up(second(1_000_000));
-        tap.sources = Sources::of(vec![script(second(500_000), "after")]);
+        tap.sources = Sources::of(sources::Settings::default(), vec![script(second(500_000), "after")]);
         tap.take();
         for tenth in 0..400 {
             tap.look_up(second(500_000).plus_nanos(tenth * 100_000_000));
