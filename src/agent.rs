@@ -36,7 +36,7 @@ use crate::export::prometheus::Metrics;
 use crate::http::{self, Listeners, Server, WebConfig};
 use crate::sandbox;
 pub use demo::demo;
-pub use hep::{Counts as HepCounts, Settings as HepSettings};
+pub use hep::Settings as HepSettings;
 use pages::Pages;
 pub use reload::Origin;
 use reload::Reload;
