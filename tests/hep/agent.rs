@@ -18,11 +18,9 @@ pub(crate) fn alone(test: &str) -> bool {
         assert!(up("st0") && up("st1"));
         return true;
     }
-    let able =
-        Command::new("unshare").args(["--net", "ip", "link"]).stdout(Stdio::null()).stderr(Stdio::null());
-    if !Command::new("ip").arg("-V").stdout(Stdio::null()).status().is_ok_and(|status| status.success())
-        || !{ able }.status().is_ok_and(|status| status.success())
-    {
+    let mut able = Command::new("unshare");
+    able.args(["--net", "ip", "link"]).stdout(Stdio::null()).stderr(Stdio::null());
+    if !able.status().is_ok_and(|status| status.success()) {
         println!("skipped: no network namespace can be made here: it takes root, unshare and ip");
         return false;
     }

@@ -104,7 +104,7 @@ fn scene(plan: &Plan, change: impl FnOnce(&mut out::Settings)) -> Vec<Seen> {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let peer: Peer = format!("tcp:{}", listener.local_addr().unwrap()).parse().unwrap();
     let mut settings =
-        out::Settings { spool_bytes: 64 << 20, drain: Duration::from_secs(60), ..out::Settings::to(peer) };
+        out::Settings { spool_bytes: 64 << 20, drain: Duration::from_mins(1), ..out::Settings::to(peer) };
     change(&mut settings);
     let (spool, sender) = out::open(settings);
     let reader = std::thread::spawn(move || {

@@ -114,8 +114,10 @@ impl Counts {
     }
 }
 
+type Value = fn(&Sent) -> u64;
+
 /// Name, reason where the family has one, and the number, of what is told of each receiver.
-const SENDING: [(&str, &str, fn(&Sent) -> u64); 12] = [
+const SENDING: [(&str, &str, Value); 12] = [
     ("sidetone_hep_sent_records", "", |sent| sent.sent),
     ("sidetone_hep_sent_bytes", "", |sent| sent.sent_bytes),
     ("sidetone_hep_lost_records", "full", |sent| sent.lost_full),
