@@ -148,13 +148,6 @@ fn samples(body: &str) -> BTreeMap<String, f64> {
         .collect()
 }
 
-/// The sum of all samples of a name.
-pub(crate) fn sum(samples: &BTreeMap<String, f64>, name: &str) -> f64 {
-    let of =
-        |key: &&String| key.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with('{'));
-    samples.keys().filter(of).map(|key| samples[key]).sum()
-}
-
 /// Sends a capture into `st0`, so that it arrives at `st1`; false where the program for it is missing.
 pub(crate) fn replay(capture: &Path) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
