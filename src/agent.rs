@@ -110,7 +110,7 @@ fn start(config: Config, origin: Origin) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure { text: format!("starting the runtime: {error}"), code: EX_IOERR })?;
-    say(&settings, &listeners, &sandbox);
+    say(&settings, &listeners, &web, &sandbox);
     let served = runtime.block_on(serve(listeners, web, &shared, reload, sandbox));
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     // Capture ends first; what it has told by then is taken in, and then nobody is left to tell.
@@ -152,7 +152,7 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<thread::Joi
         .map_err(|error| Failure { text: format!("starting a thread: {error}"), code: EX_IOERR })
 }
 
-fn say(settings: &Settings, listeners: &Listeners, sandbox: &sandbox::Report) {
+fn say(settings: &Settings, listeners: &Listeners, web: &WebConfig, sandbox: &sandbox::Report) {
     let mut stderr = io::stderr().lock();
     let on = match settings.interfaces.as_slice() {
         [] => "all interfaces".to_owned(),
@@ -160,7 +160,7 @@ fn say(settings: &Settings, listeners: &Listeners, sandbox: &sandbox::Report) {
     };
     let _ = writeln!(stderr, "sidetone {} captures on {on}", env!("CARGO_PKG_VERSION"));
     let _ = writeln!(stderr, "sidetone: it runs with {}", sandbox.summary());
-    let scheme = if settings.web_config.is_some() { "see web_config" } else { "http" };
+    let scheme = if web.is_tls() { "https" } else { "http" };
     for address in listeners.addresses() {
         let _ = writeln!(stderr, "sidetone: {scheme}://{address}/metrics");
     }

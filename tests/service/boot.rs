@@ -106,13 +106,14 @@ const PROBE: &str = r#"
 unit=sidetone.service
 file=/etc/sidetone/sidetone.toml
 pid() { systemctl show --property MainPID --value $unit; }
-get() { exec 3<>/dev/tcp/127.0.0.1/9767 && printf 'GET %s HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n' "$1" >&3 && cat <&3; echo; }
+get() { exec 3<>/dev/tcp/127.0.0.1/9767 && printf 'GET %s HTTP/1.1\r\nHost: t\r\nConnection: close\r\n\r\n' "$1" >&3 && cat <&3; echo; } 2>/dev/null
 within() { for _ in $(seq 100); do "$@" && return 0; sleep 0.1; done; return 1; }
 
 echo "== started"
 systemctl is-active $unit
 cat /proc/$(pid)/status
 echo "user $(ps -o user= -p $(pid))"
+systemctl -q is-active $unit || { journalctl --no-pager --unit $unit; systemctl poweroff --no-block; exit; }
 get '/health?detailed=true'
 
 echo "== reloaded"
