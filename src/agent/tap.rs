@@ -78,7 +78,9 @@ impl Tap {
         if self.shared.is_reconfigured.load(Ordering::Acquire) {
             self.shared.is_reconfigured.store(false, Ordering::Release);
             let settings = self.shared.settings.lock().unwrap_or_else(PoisonError::into_inner).take();
-            settings.into_iter().for_each(|settings| self.observer.reconfigure(settings));
+            if let Some(settings) = settings {
+                self.observer.reconfigure(settings);
+            }
         }
         // Who asks oftener waits a little: a storm of requests must not keep this thread from its packets.
         if self.shared.wanted.load(Ordering::Acquire) && is_due(&mut self.next_snapshot, now, SNAPSHOT_NANOS)
