@@ -41,7 +41,7 @@ impl Agent {
         let (lines, heard) = (BufReader::new(child.stderr.take().unwrap()).lines(), Arc::clone(&said));
         thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
-                heard.lock().unwrap().push_str(&format!("{line}\n"));
+                heard.lock().unwrap().extend([line.as_str(), "\n"]);
             }
         });
         let mut code = None;
