@@ -575,7 +575,7 @@ mod tests {
             .spawn()
         {
             Ok(child) => child,
-            Err(error) => return eprintln!("skipped: promtool cannot be run: {error}"),
+            Err(error) => return crate::skipped::skipped(format_args!("promtool cannot be run: {error}")),
         };
         let text = written(&fed(), Exposition::Classic);
         child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();
