@@ -1,6 +1,6 @@
 #!/bin/sh
 # tools.sh TOOL...: installs what is missing of cc, c++, time, tshark, tcpdump, promtool, curl, openssl, ip, tcpreplay,
-# setpriv, on Debian and Ubuntu.
+# setpriv, ethtool, kamailio, rtpengine, sipp, baresip, on Debian and Ubuntu.
 # Without a C compiler nothing can be built, so that is an error. The others are what the tests and the
 # comparison look at: what needs them says so and is skipped.
 set -eu
@@ -26,9 +26,29 @@ unpack_promtool() {
     return $found
 }
 
+# Servers that only the lab starts, by itself: neither now nor at the next boot.
+apt_install_idle() {
+    policy=/usr/sbin/policy-rc.d
+    [ -e $policy ] && policy=""
+    [ -z "$policy" ] || printf '#!/bin/sh\nexit 101\n' | as_root install -m 755 /dev/stdin $policy
+    apt_install "$@"
+    found=$?
+    [ -z "$policy" ] || as_root rm -f $policy
+    for unit in kamailio rtpengine-daemon; do
+        as_root systemctl --quiet disable "$unit" >/dev/null 2>&1 || true
+    done
+    return $found
+}
+
+# Kamailio without its module for WebSocket is of no use.
+is_there() {
+    command -v "$1" >/dev/null 2>&1 || return 1
+    [ "$1" != kamailio ] || [ -n "$(find /usr/lib* -name websocket.so -path '*kamailio*' 2>/dev/null)" ]
+}
+
 missing=""
 for tool in "$@"; do
-    command -v "$tool" >/dev/null 2>&1 || missing="$missing $tool"
+    is_there "$tool" || missing="$missing $tool"
 done
 [ -n "$missing" ] || exit 0
 if ! command -v apt-get >/dev/null 2>&1; then
@@ -42,6 +62,10 @@ else
         promtool) unpack_promtool ;;
         ip) apt_install iproute2 ;;
         setpriv) apt_install util-linux ;;
+        kamailio) apt_install_idle kamailio kamailio-websocket-modules ;;
+        rtpengine) apt_install_idle rtpengine-daemon ;;
+        sipp) apt_install sip-tester ;;
+        baresip) apt_install baresip-core ;;
         *) apt_install "$tool" ;;
         esac || echo "tools: $tool could not be installed" >&2
     done

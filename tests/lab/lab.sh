@@ -78,7 +78,10 @@ tone() {
 wave() {
     printf 'RIFF\x24\x00\x08\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00\x40\x1f\x00\x00\x80\x3e\x00\x00\x02\x00\x10\x00'
     printf 'data\x00\x00\x08\x00'
-    for _ in $(seq 1024); do printf '%b' "$(printf '\\x00\\x00\\xa1\\x16\\x00\\x20\\xa1\\x16\\x00\\x00\\x5f\\xe9\\x00\\xe0\\x5f\\xe9%.0s' $(seq 32))"; done
+    local samples='\x00\x00\xa1\x16\x00\x20\xa1\x16\x00\x00\x5f\xe9\x00\xe0\x5f\xe9'
+    # 16 bytes, doubled until there are 512 KiB of them.
+    for _ in $(seq 15); do samples=$samples$samples; done
+    printf '%b' "$samples"
 }
 
 # scenario NAME [CODE]: the path of the scenario, with the code put in.
