@@ -192,6 +192,15 @@ impl Calls {
         }
     }
 
+    /// Other settings from now on. A call that is up keeps its tenant and its route as long as there is a rule of that
+    /// name; which one it is was decided by its first INVITE.
+    pub fn reconfigure(&mut self, settings: Settings) {
+        for call in self.table.values_mut() {
+            call.class = call.class.among(&self.settings, &settings);
+        }
+        self.settings = settings;
+    }
+
     /// Takes one SIP message. `None`: it belongs to no call that is followed, or was seen before by the other
     /// of wire and HEP.
     pub fn message(

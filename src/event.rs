@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use crate::Stamp;
+use crate::hep::Hep;
 use crate::rtp::payload::Codec;
 use crate::wire::Endpoint;
 
@@ -18,6 +19,44 @@ pub use live::{Live, LiveCall, LiveStream, StreamCounts};
 pub trait Sink {
     /// Takes one fact.
     fn event(&mut self, event: Event);
+
+    /// Takes a message as it passed on the wire, if the observer was told to mirror.
+    fn message(&mut self, _message: &Mirrored<'_>) {}
+
+    /// Whether a HEP record found in the captured traffic is one that this very agent has sent, or takes from its
+    /// own socket: then it is not looked at. `decoded` is what the record says, `stamp` when
+    /// it passed.
+    fn is_own_hep(&mut self, _stamp: Stamp, _record: &[u8], _decoded: &Hep<'_>) -> bool {
+        false
+    }
+}
+
+/// A message off the wire, whole, to be sent on. What came by HEP is none: it would go round in circles.
+#[derive(Clone, Copy, Debug)]
+pub struct Mirrored<'a> {
+    /// When it passed.
+    pub stamp: Stamp,
+    /// Sender.
+    pub source: Endpoint,
+    /// Receiver.
+    pub destination: Endpoint,
+    /// IP protocol that carried it: 17 UDP, 6 TCP, 132 SCTP.
+    pub protocol: u8,
+    /// What it is.
+    pub kind: MirrorKind,
+    /// Call-ID of the call that RTCP belongs to; empty when unknown, and for SIP, which has it in itself.
+    pub call_id: &'a str,
+    /// The message.
+    pub bytes: &'a [u8],
+}
+
+/// What a mirrored message is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum MirrorKind {
+    /// A SIP message.
+    Sip,
+    /// A compound RTCP packet.
+    Rtcp,
 }
 
 impl<F: FnMut(Event)> Sink for F {
@@ -593,6 +632,9 @@ pub enum ReportKind {
     VqRtcpxr,
     /// RFC 3611.
     RtcpXr,
+    /// RFC 3550: a report block that came by HEP, about a stream that was not captured. Of a captured one, it is in
+    /// that stream's [`Rtcp`].
+    Rtcp,
 }
 
 /// One closed quality window (MEAS 1.14).

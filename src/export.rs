@@ -1,5 +1,6 @@
 //! Projections of facts: each format is one [`Sink`](crate::event::Sink) that turns them into bytes.
 
+pub mod hep;
 pub mod json;
 pub mod prometheus;
 pub mod table;

@@ -26,6 +26,7 @@ pub mod limits;
 pub mod observer;
 pub mod quality;
 pub mod rtp;
+pub mod sandbox;
 pub mod simulate;
 pub mod sip;
 pub mod stamp;

@@ -40,7 +40,7 @@ use crate::wire::fast::{self, Addresses};
 use crate::wire::{Decoder, Frame, LinkType, Skip};
 
 /// What an observer is told before it begins.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Bounds of all tables.
     pub limits: Limits,
@@ -48,6 +48,22 @@ pub struct Settings {
     pub rating: Rating,
     /// How the legs of a call find one another, and the like.
     pub calls: call::Settings,
+    /// HEP inside the captured traffic is read. On a live wire it would be the agent's own, or doubles.
+    pub decode_hep: bool,
+    /// SIP and RTCP off the wire go to [`Sink::message`].
+    pub mirror: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            limits: Limits::default(),
+            rating: Rating::default(),
+            calls: call::Settings::default(),
+            decode_hep: true,
+            mirror: false,
+        }
+    }
 }
 
 /// The measuring core.
@@ -115,6 +131,13 @@ impl Observer {
         }
     }
 
+    /// Takes a HEP record that was sent to us: one packet of the capture, which arrived at `stamp`. It tells no
+    /// time: frames that were captured before it may wait in their ring. Without frames, `tick` does.
+    pub fn hep(&mut self, stamp: Stamp, record: &[u8], sink: &mut impl Sink) {
+        self.capture.add(stamp, record.len() as u64);
+        self.desk.hep(stamp, record, sink);
+    }
+
     /// Time has come to `now`: works off what is due.
     pub fn tick(&mut self, now: Stamp, sink: &mut impl Sink) {
         let grid = Stamp(now.0 - now.0 % TICK_NANOS);
@@ -126,6 +149,12 @@ impl Observer {
     /// The capture is over: what is open becomes final as it stands.
     pub fn finish(&mut self, sink: &mut impl Sink) {
         self.desk.finish(self.capture.span.unwrap_or_default().1, sink);
+    }
+
+    /// Other settings from now on: how scores are made, how legs find one another, tenants and routes. What is up goes
+    /// on and what was counted stays. The sizes of tables are those it began with.
+    pub fn reconfigure(&mut self, settings: Settings) {
+        self.desk.reconfigure(settings);
     }
 
     /// Everything counted so far.
@@ -233,6 +262,16 @@ impl CaptureTotals {
         }
         let stamps = || frames.iter().map(|frame| frame.stamp);
         let (Some(first), Some(last)) = (stamps().min(), stamps().max()) else { return };
+        self.reach(first, last);
+    }
+
+    fn add(&mut self, stamp: Stamp, bytes: u64) {
+        self.packets += 1;
+        self.bytes += bytes;
+        self.reach(stamp, stamp);
+    }
+
+    fn reach(&mut self, first: Stamp, last: Stamp) {
         let (before, after) = self.span.unwrap_or((first, last));
         self.span = Some((before.min(first), after.max(last)));
     }

@@ -1,7 +1,7 @@
 #!/bin/sh
-# tools.sh TOOL...: installs what is missing of cc, c++, time, tshark, tcpdump, promtool, curl, openssl, ip, tcpreplay,
-# setpriv, ethtool, kamailio, rtpengine, sipp, baresip, on Debian and Ubuntu.
-# Without a C compiler nothing can be built, so that is an error. The others are what the tests and the
+# tools.sh TOOL...: installs what is missing of cc, c++, pcap-config (libpcap, to build with), time, tshark, tcpdump,
+# promtool, curl, openssl, ip, tcpreplay, setpriv, ethtool, kamailio, rtpengine, sipp, baresip, on Debian and Ubuntu.
+# Without a C compiler and libpcap nothing can be built, so that is an error. The others are what the tests and the
 # comparison look at: what needs them says so and is skipped.
 set -eu
 cd "$(dirname "$0")/.."
@@ -59,6 +59,7 @@ else
         case "$tool" in
         cc) apt_install gcc libc6-dev ;;
         c++) apt_install g++ ;;
+        pcap-config) apt_install libpcap-dev ;;
         promtool) unpack_promtool ;;
         ip) apt_install iproute2 ;;
         setpriv) apt_install util-linux ;;
@@ -72,6 +73,6 @@ else
 fi
 for tool in $missing; do
     case "$tool" in
-    cc | c++) command -v "$tool" >/dev/null 2>&1 || exit 1 ;;
+    cc | c++ | pcap-config) command -v "$tool" >/dev/null 2>&1 || exit 1 ;;
     esac
 done

@@ -6,39 +6,33 @@
 
 use std::io::{self, Write};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::Arc;
-use std::sync::atomic::Ordering;
-use std::thread::sleep;
-use std::time::Duration;
+use std::os::fd::RawFd;
 
-use crossbeam_channel::Sender;
-
-use super::shared::{Fact, Shared};
-use super::tap::{SNAPSHOT_NANOS, is_due, now, publish, tell};
-use super::{EVENT_QUEUE, EX_IOERR, Failure, Settings, attend, code, drop_privileges, spawn, web_config};
+use super::clock::now;
+use super::sources::{self, Sources};
+use super::{Failure, Origin, Settings, attend, code};
 use crate::Stamp;
+use crate::capture::Take;
+use crate::capture::hep::Listen;
+use crate::capture::live::{Interface, Live};
+use crate::capture::ring::Socket;
 use crate::config::Config;
 use crate::http::{BindError, DEFAULT_ADDRESS, Listeners};
-use crate::observer::{self, Observer};
 use crate::rtp::payload::Codec;
-use crate::simulate::{Plan, Traffic};
+use crate::sandbox::Report;
+use crate::simulate::{self, Plan, Traffic};
 
 /// Runs until SIGTERM or SIGINT; returns the exit code.
-pub fn demo(config: Config) -> u8 {
-    code(start(config))
+pub fn demo(config: Config, origin: Origin) -> u8 {
+    code(start(config, origin))
 }
 
-fn start(config: Config) -> Result<(), Failure> {
-    let settings = config.agent;
-    let web = web_config(&settings)?;
-    let broken = |text| Failure { text, code: EX_IOERR };
-    let listeners = bind(&settings.listen).map_err(|error| broken(error.to_string()))?;
-    drop_privileges()?;
-    let (events, facts) = crossbeam_channel::bounded(EVENT_QUEUE);
-    let shared = Arc::new(Shared::default());
-    let stage = Stage::new(config.observer, events, Arc::clone(&shared)).map_err(broken)?;
-    let playing = spawn("demo", move || stage.run())?;
-    attend(&shared, facts, playing, listeners, web, |listeners| say(&settings, listeners))
+fn start(mut config: Config, origin: Origin) -> Result<(), Failure> {
+    let listeners = bind(&config.agent.listen).map_err(Failure::broken)?;
+    let stage = Stage::new(now().plus_nanos(-HISTORY_NANOS)).map_err(Failure::broken)?;
+    config.agent.capture = sources::Settings { interfaces: vec![NAME.into()], ..config.agent.capture };
+    let sources = Sources::of(config.agent.capture.clone(), vec![Box::new(stage)]);
+    attend(config, origin, sources, listeners, say)
 }
 
 /// The usual port may be taken, by an agent that runs for one; any other will do, unless one was asked for.
@@ -51,7 +45,7 @@ fn bind(addresses: &[SocketAddr]) -> Result<Listeners, BindError> {
     }
 }
 
-fn say(settings: &Settings, listeners: &Listeners) {
+fn say(settings: &Settings, listeners: &Listeners, _: &[Listen], _: &Report) {
     let mut stderr = io::stderr().lock();
     // Nobody is left to be told when standard error is closed.
     let _ = writeln!(stderr, "sidetone {} plays calls that nobody made", env!("CARGO_PKG_VERSION"));
@@ -64,68 +58,66 @@ fn say(settings: &Settings, listeners: &Listeners) {
     let _ = writeln!(stderr, "sidetone: Ctrl-C ends it");
 }
 
-/// Owns the traffic and all call and stream state.
+/// Where the calls are played: a tap that needs no wire.
+#[derive(Debug)]
 struct Stage {
+    name: Interface,
     lines: Vec<Traffic>,
-    observer: Observer,
-    events: Sender<Fact>,
-    shared: Arc<Shared>,
-    next_snapshot: Stamp,
 }
 
 impl Stage {
-    fn new(settings: observer::Settings, events: Sender<Fact>, shared: Arc<Shared>) -> Result<Self, String> {
-        let start = now().plus_nanos(-HISTORY_NANOS);
-        let lines = plans(start).map(Traffic::new).into_iter().collect::<Result<_, _>>();
-        Ok(Self {
-            lines: lines.map_err(|error| error.to_string())?,
-            observer: Observer::new(settings),
-            events,
-            shared,
-            next_snapshot: Stamp(0),
-        })
+    fn new(start: Stamp) -> Result<Self, simulate::Error> {
+        let lines = plans(start).map(Traffic::new).into_iter().collect::<Result<_, _>>()?;
+        Ok(Self { name: NAME.into(), lines })
     }
 
-    /// Until it is told to stop; then everything open becomes final.
-    fn run(mut self) {
-        while !self.shared.stop.load(Ordering::Acquire) {
-            let now = now();
-            self.play(now);
-            if self.shared.wanted.load(Ordering::Acquire)
-                && is_due(&mut self.next_snapshot, now, SNAPSHOT_NANOS)
-            {
-                self.shared.wanted.store(false, Ordering::Release);
-                self.publish();
-            }
-            sleep(STEP);
-        }
-        let Self { observer, events, shared, .. } = &mut self;
-        observer.finish(&mut |event| tell(events, shared, event));
-        self.publish();
-    }
-
-    /// Hands over what is due by `now`, all lines in order of time.
-    fn play(&mut self, now: Stamp) {
-        let Self { lines, observer, events, shared, .. } = self;
-        let mut sink = |event| tell(events, shared, event);
+    /// Hands over what is due by `now`, all lines in order of time; false when that is nothing.
+    fn play(&mut self, now: Stamp, take: &mut Take<'_>) -> bool {
+        let mut any = false;
         loop {
-            let due = lines.iter_mut().filter_map(|line| line.due().map(|due| (due, line)));
+            let due = self.lines.iter_mut().filter_map(|line| line.due().map(|due| (due, line)));
             let Some((_, line)) = due.min_by_key(|(due, _)| *due).filter(|(due, _)| *due <= now) else {
                 break;
             };
             if let Some(frame) = line.next_frame() {
-                observer.packets(&[frame], &mut sink);
+                take(&[frame]);
+                any = true;
             }
         }
-        observer.tick(now, &mut sink);
-        for line in lines {
+        for line in &mut self.lines {
             // Nobody asks what the calls were really like; it must not pile up.
             let _ = line.take_truth();
         }
+        any
+    }
+}
+
+impl Live for Stage {
+    fn interface(&self) -> &Interface {
+        &self.name
     }
 
-    fn publish(&self) {
-        publish(&self.observer, &self.events, &self.shared);
+    /// None: nothing ever wakes the thread but the time it waits at most.
+    fn fd(&self) -> RawFd {
+        -1
+    }
+
+    fn poll(&mut self, take: &mut Take<'_>) -> bool {
+        self.play(now(), take);
+        // It has time until the next look.
+        false
+    }
+
+    fn dropped(&mut self) -> u64 {
+        0
+    }
+
+    fn follow(&mut self) -> bool {
+        true
+    }
+
+    fn release(self: Box<Self>) -> Option<Socket> {
+        None
     }
 }
 
@@ -151,26 +143,20 @@ fn plans(start: Stamp) -> [Plan; 3] {
 const FOR_EVER: u32 = 1 << 31;
 /// What has been before it starts, so that there is something to see at once.
 const HISTORY_NANOS: i64 = 60_000_000_000;
-/// From one look at what is due to the next.
-const STEP: Duration = Duration::from_millis(20);
+/// What stands for the interface.
+const NAME: &str = "demo";
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::{Event, Sink};
+    use crate::event::Event;
+    use crate::observer::{self, Observer};
 
     #[test]
     fn it_plays_good_calls_and_bad_ones_as_time_passes() {
-        let (events, facts) = crossbeam_channel::bounded(EVENT_QUEUE);
-        let mut stage = Stage::new(observer::Settings::default(), events, Arc::default()).unwrap();
         let start = now();
-        stage.play(start);
-        let up = stage.observer.live();
-        assert!(up.calls.len() > 5 && up.streams.len() > 10, "{} calls", up.calls.len());
-        let packets = up.totals.packets;
-        stage.play(start.plus_seconds(60));
-        assert!(stage.observer.live().totals.packets > packets);
-        drop(stage);
+        let mut stage = Stage::new(start.plus_nanos(-HISTORY_NANOS)).unwrap();
+        let mut observer = Observer::new(observer::Settings::default());
         let (mut calls, mut registrations, mut lossy) = (0, 0, 0);
         let mut sink = |event| match event {
             Event::Call(_) => calls += 1,
@@ -178,11 +164,11 @@ mod tests {
             Event::Stream(stream) => lossy += u32::from(stream.loss_ratio.is_some_and(|ratio| ratio > 0.01)),
             _ => {}
         };
-        for fact in facts {
-            if let Fact::Event(event) = fact {
-                sink.event(event);
-            }
-        }
+        assert!(stage.play(start, &mut |frames| observer.packets(frames, &mut sink)));
+        let up = observer.live();
+        assert!(up.calls.len() > 5 && up.streams.len() > 10, "{} calls", up.calls.len());
+        stage.play(start.plus_seconds(60), &mut |frames| observer.packets(frames, &mut sink));
+        assert!(observer.live().totals.packets > up.totals.packets);
         assert!(calls > 20 && registrations > 20 && lossy > 2, "{calls} {registrations} {lossy}");
     }
 

@@ -1,6 +1,7 @@
 //! What is known of one call.
 
 use super::attempt::Attempt;
+use super::classify::Rule;
 use super::dialog::{self, Dialogs, Life};
 use super::extras::Extras;
 use super::gone::Fate;
@@ -164,6 +165,18 @@ impl Classes {
         Self {
             tenant: classify::first(&settings.tenants, at, m),
             route: classify::first(&settings.routes, at, m),
+        }
+    }
+
+    /// The same names among other rules.
+    pub(super) fn among(self, old: &Settings, new: &Settings) -> Self {
+        let place = |old: &[Rule], new: &[Rule], place: Option<u16>| {
+            let name = &old.get(usize::from(place?))?.name;
+            new.iter().position(|rule| rule.name == *name).map(|place| place as u16)
+        };
+        Self {
+            tenant: place(&old.tenants, &new.tenants, self.tenant),
+            route: place(&old.routes, &new.routes, self.route),
         }
     }
 }

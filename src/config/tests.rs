@@ -14,10 +14,28 @@ fn problems(text: &str, pairs: &[(&str, &str)]) -> Vec<String> {
 }
 
 /// Every key there is, with a value that is not its default.
-const ALL: &str = r#"
+pub(crate) const ALL: &str = r#"
 [capture]
 interfaces = ["eth0", "eth1"]
+source = "pcap"
+filter = "udp"
+clock = "adapter"
 ring_bytes = 16777216
+decode_hep = true
+
+[hep]
+listen = ["0.0.0.0:9060", "tcp:[::1]:9061"]
+key = "in"
+connections = 20
+idle_seconds = 60
+send = ["homer:9060", "tcp:[2001:db8::1]:9061"]
+send_key = "out"
+agent_id = 7
+node = "proxy1"
+compress = true
+rtcp = "binary"
+reports = false
+spool_bytes = 1_000_000
 
 [http]
 listen = ["127.0.0.1:9000", "[::1]:9000"]
@@ -35,6 +53,19 @@ fragment_bytes = 0x100000
 tcp_flows = 80
 tcp_flow_bytes = 65536
 tcp_bytes = 90000
+
+[metrics]
+aliases = ["siprec"]
+sessions_max = 50
+series_max = 500
+local_addresses = ["192.0.2.0/24", "2001:db8::1"]
+rtp_ports = "30000-39999"
+
+[[trunks]]
+name = "carrier"
+peers = ["203.0.113.0/24", "198.51.100.7:5080"]
+capacity_in = 30
+capacity_out = 60
 
 [quality]
 assumed_owd_ms = 40
@@ -103,6 +134,42 @@ fn every_key_reaches_what_it_sets() {
     assert_eq!((acme.domain.len(), acme.source.len(), acme.destination.len()), (1, 2, 1));
     assert_eq!((acme.from_number.len(), acme.to_number.len()), (1, 2));
     assert_eq!(acme.header.as_ref().unwrap().values.len(), 2);
+}
+
+#[test]
+fn hep_is_configured_both_ways() {
+    let hep = read("s.toml", ALL, &BTreeMap::new()).unwrap().agent.hep;
+    let listens: Vec<_> = hep.incoming.listen.iter().map(ToString::to_string).collect();
+    assert_eq!(listens, ["udp:0.0.0.0:9060", "tcp:0.0.0.0:9060", "tcp:[::1]:9061"]);
+    assert_eq!((hep.incoming.connections, hep.incoming.idle_seconds), (20, 60));
+    assert!(hep.incoming.key.admits(b"in") && !hep.incoming.key.admits(b"out"));
+    let peers: Vec<_> = hep.send.iter().map(ToString::to_string).collect();
+    assert_eq!(peers, ["udp:homer:9060", "tcp:[2001:db8::1]:9061"]);
+    let out = &hep.outgoing;
+    assert_eq!((out.key.bytes(), out.agent, out.node.as_str()), (b"out".as_slice(), 7, "proxy1"));
+    assert_eq!((out.compress, out.rtcp, out.reports), (true, crate::export::hep::Rtcp::Binary, false));
+    assert_eq!((out.spool_bytes, hep.decode), (1_000_000, true));
+
+    let given = variables(&[
+        ("SIDETONE_HEP_LISTEN", "udp:127.0.0.1:9060,tcp:127.0.0.1:9061"),
+        ("SIDETONE_HEP_SEND", "udp:homer:9060"),
+        ("SIDETONE_HEP_KEY", "secret"),
+    ]);
+    let hep = read("s.toml", "", &given).unwrap().agent.hep;
+    assert_eq!((hep.incoming.listen.len(), hep.send.len(), hep.decode), (2, 1, false));
+    assert!(hep.incoming.key.admits(b"secret") && !hep.incoming.key.admits(b""));
+
+    let wrong = "[hep]\nlisten = '9060'\nsend = ['homer']\nrtcp = 'xml'\nspool_bytes = 1\nconnections = 0\n";
+    let expected = [
+        "s.toml:2: hep.listen is wrong; \"9060\" is no address to listen on: write udp:0.0.0.0:9060, tcp:[::]:9060, \
+         or 0.0.0.0:9060 for both",
+        "s.toml:3: hep.send is wrong; \"homer\" is nowhere to send HEP to: write udp:homer.example:9060 or \
+         tcp:10.0.0.5:9060",
+        "s.toml:4: hep.rtcp is wrong; \"xml\" is none of json, binary, off",
+        "s.toml:5: hep.spool_bytes is wrong; it must be between 131072 and 1073741824",
+        "s.toml:6: hep.connections is wrong; it must be between 1 and 65536",
+    ];
+    assert_eq!(problems(wrong, &[]), expected);
 }
 
 #[test]
@@ -193,6 +260,42 @@ port = 5060
 }
 
 #[test]
+fn what_metrics_there_are_is_read() {
+    let metrics = read("s.toml", ALL, &BTreeMap::new()).unwrap().metrics;
+    assert!(metrics.aliases);
+    assert_eq!((metrics.sessions_max, metrics.series_max), (50, 500));
+    assert_eq!((metrics.local.len(), metrics.rtp_ports), (2, 30_000..=39_999));
+    let [trunk] = metrics.trunks.as_slice() else { panic!("{:?}", metrics.trunks) };
+    assert_eq!((trunk.peers.len(), trunk.capacity_in, trunk.capacity_out), (2, Some(30), Some(60)));
+}
+
+#[test]
+fn what_is_wrong_with_metrics_is_told() {
+    let text = "\
+[metrics]
+aliases = \"homer\"
+rtp_ports = \"39999-30000\"
+local_addresses = \"here\"
+[[trunks]]
+name = \"a\"
+[[trunks]]
+name = \"a\"
+peers = [\"203.0.113.9:port\"]
+";
+    let found = problems(text, &[]);
+    let places: Vec<_> = found.iter().map(|problem| problem.split(';').next().unwrap()).collect();
+    let expected = [
+        "s.toml:2: metrics.aliases is wrong",
+        "s.toml:3: metrics.rtp_ports is wrong",
+        "s.toml:4: metrics.local_addresses is wrong",
+        "s.toml:5: trunks entry has no peers",
+        "s.toml:8: trunks.name is wrong",
+        "s.toml:9: trunks.peers is wrong",
+    ];
+    assert_eq!(places, expected, "{found:#?}");
+}
+
+#[test]
 fn broken_toml_is_told_with_its_lines() {
     let found = problems("[limits]\ncalls = = 3\nstreams = 0\n[sip\n", &[]);
     assert!(found[0].starts_with("s.toml:2: "), "{found:#?}");
@@ -238,6 +341,7 @@ fn every_key_is_documented_and_no_other() {
         let (section, name) = key.rsplit_once('.').unwrap();
         let heading = match section {
             "tenants" | "routes" => "### `[[tenants]]`, `[[routes]]`".to_owned(),
+            "trunks" => "### `[[trunks]]`".to_owned(),
             _ if section.contains('"') => "### `[quality.codecs.\"NAME\"]`".to_owned(),
             _ => format!("### `[{section}]`"),
         };

@@ -9,11 +9,11 @@ use foldhash::fast::RandomState;
 use super::Settings;
 use super::flow::Flow;
 use super::media::Media;
-use super::repeat::Repeats;
+use super::repeat::{Overheard, Repeats};
 use crate::Stamp;
 use crate::call::{Arrival, CallKey, Calls, Notice};
 use crate::demux::{self, Kind};
-use crate::event::{Event, Live, LiveCall, Sink, SipTransport, Totals, Via};
+use crate::event::{Event, Live, LiveCall, MirrorKind, Mirrored, Sink, SipTransport, Totals, Via};
 use crate::hep;
 use crate::rtp::header::Header;
 use crate::rtp::packet::Packet as RtpPacket;
@@ -39,18 +39,23 @@ struct Talk {
     answered: VecDeque<(Stamp, CallKey)>,
     done: Vec<CallKey>,
     repeats: Repeats,
+    overheard: Overheard,
     inflated: Vec<u8>,
+    /// RTCP that came as JSON.
+    unfolded: Vec<u8>,
     /// Hashes of the voice quality reports passed on last: one report is published many times (MEAS 2.6).
     published: VecDeque<u64>,
     hasher: RandomState,
     defects: BTreeMap<&'static str, u64>,
     skipped: BTreeMap<&'static str, u64>,
     malformed: u64,
+    decode_hep: bool,
+    mirror: bool,
 }
 
 impl Desk {
     pub(crate) fn new(settings: Settings) -> Self {
-        let Settings { limits, rating, calls } = settings;
+        let Settings { limits, rating, calls, decode_hep, mirror } = settings;
         Self {
             media: Media::new(&limits, rating),
             tcp: Streams::new(&limits),
@@ -62,14 +67,24 @@ impl Desk {
                 answered: VecDeque::new(),
                 done: Vec::new(),
                 repeats: Repeats::default(),
+                overheard: Overheard::default(),
                 inflated: Vec::new(),
+                unfolded: Vec::new(),
                 published: VecDeque::new(),
                 hasher: RandomState::default(),
                 defects: BTreeMap::new(),
                 skipped: BTreeMap::new(),
                 malformed: 0,
+                decode_hep,
+                mirror,
             },
         }
+    }
+
+    /// Other settings from now on.
+    pub(crate) fn reconfigure(&mut self, settings: Settings) {
+        self.media.rating = settings.rating;
+        self.talk.calls.reconfigure(settings.calls);
     }
 
     /// A packet of any transport.
@@ -89,6 +104,7 @@ impl Desk {
                     via: Via::Wire,
                 };
                 if let Some(start) = sip::start(message.bytes) {
+                    talk.pass_on(&at, message.bytes, sink);
                     talk.sip(&at, &start.message(), media, sink);
                 }
             }),
@@ -133,11 +149,15 @@ impl Desk {
                 if talk.repeats.captured_twice(stamp, packet) {
                     media.counters.capture_duplicates += 1;
                 } else {
-                    media.rtcp(stamp, packet);
+                    talk.overheard.on_wire(stamp, packet.source, packet.destination);
+                    media.rtcp(stamp, packet, Via::Wire);
                     talk.tell_reports(media, sink);
+                    talk.pass_on_rtcp(stamp, packet, media, sink);
                 }
             }
-            _ if packet.payload.starts_with(b"HEP3") => talk.hep(stamp, packet.payload, media, sink),
+            _ if talk.decode_hep && packet.payload.starts_with(b"HEP3") => {
+                talk.captured_hep(stamp, packet.payload, media, sink);
+            }
             kind => {
                 let Some(start) = sip::start(packet.payload) else {
                     *talk.skipped.entry(kind.name()).or_default() += 1;
@@ -154,9 +174,15 @@ impl Desk {
                     transport: SipTransport::Udp,
                     via: Via::Wire,
                 };
+                talk.pass_on(&at, packet.payload, sink);
                 talk.sip(&at, &start.message(), media, sink);
             }
         }
+    }
+
+    /// A HEP record that was sent to us.
+    pub(crate) fn hep(&mut self, stamp: Stamp, record: &[u8], sink: &mut impl Sink) {
+        self.talk.sent_hep(stamp, record, &mut self.media, sink);
     }
 
     /// Works off what is due at `now`, a moment on the grid.
@@ -270,49 +296,136 @@ impl Talk {
                     transport: record.transport,
                     via: Via::Wire,
                 };
+                self.pass_on(&at, record.bytes, sink);
                 self.text(&at, record.bytes, media, sink);
             }
-            tcp::Kind::Hep => self.hep(record.stamp, record.bytes, media, sink),
+            tcp::Kind::Hep if !self.decode_hep => {}
+            tcp::Kind::Hep => self.captured_hep(record.stamp, record.bytes, media, sink),
         }
     }
 
-    /// What a proxy mirrored: SIP as if it had been captured where the proxy stands.
-    fn hep(&mut self, stamp: Stamp, bytes: &[u8], media: &mut Media, sink: &mut impl Sink) {
+    /// A SIP message off the wire goes on as it is.
+    fn pass_on(&self, at: &Arrival, bytes: &[u8], sink: &mut impl Sink) {
+        if self.mirror {
+            sink.message(&Mirrored {
+                stamp: at.stamp,
+                source: at.source,
+                destination: at.destination,
+                protocol: match at.transport {
+                    SipTransport::Udp => 17,
+                    SipTransport::Sctp => 132,
+                    SipTransport::Tcp | SipTransport::Tls | SipTransport::Ws | SipTransport::Wss => 6,
+                },
+                kind: MirrorKind::Sip,
+                call_id: "",
+                bytes,
+            });
+        }
+    }
+
+    fn pass_on_rtcp(&self, stamp: Stamp, packet: &Packet<'_>, media: &Media, sink: &mut impl Sink) {
+        if self.mirror {
+            let call = media.call_of_rtcp(packet.source, packet.destination);
+            let call_id = call.and_then(|key| self.calls.get(key)).map(|call| call.call_id());
+            sink.message(&Mirrored {
+                stamp,
+                source: packet.source,
+                destination: packet.destination,
+                protocol: 17,
+                kind: MirrorKind::Rtcp,
+                call_id: call_id.as_deref().unwrap_or_default(),
+                bytes: packet.payload,
+            });
+        }
+    }
+
+    /// A record that was sent to us.
+    fn sent_hep(&mut self, stamp: Stamp, bytes: &[u8], media: &mut Media, sink: &mut impl Sink) {
+        self.decoded(bytes, |talk, record| talk.mirrored(stamp, record, media, sink));
+    }
+
+    /// A record found on the wire. Our own are no news.
+    fn captured_hep(&mut self, stamp: Stamp, bytes: &[u8], media: &mut Media, sink: &mut impl Sink) {
+        self.decoded(bytes, |talk, record| {
+            if sink.is_own_hep(stamp, bytes, record) {
+                *talk.skipped.entry("own_hep").or_default() += 1;
+            } else {
+                talk.mirrored(stamp, record, media, sink);
+            }
+        });
+    }
+
+    fn decoded(&mut self, bytes: &[u8], take: impl FnOnce(&mut Self, &hep::Hep<'_>)) {
         let mut inflated = std::mem::take(&mut self.inflated);
         match hep::decode(bytes, &mut inflated) {
-            Ok(record) => self.mirrored(stamp, &record, media, sink),
+            Ok(record) => take(self, &record),
             Err(_) => *self.skipped.entry("bad_hep").or_default() += 1,
         }
         self.inflated = inflated;
     }
 
+    /// What a proxy mirrored: SIP as if it had been captured where the proxy stands.
+    ///
+    /// Times are the proxy's own as long as they are within 2 s of the arrival. Beyond that its clock is wrong, or
+    /// the record was kept back; both are timed by arrival, so that what the way to us adds is in the delays. A
+    /// clock that is off by less is not noticed: calls seen by that proxy alone are measured right, but of a call
+    /// whose other half was seen on the wire, delays between the two halves are wrong by as much.
     fn mirrored(&mut self, stamp: Stamp, record: &hep::Hep<'_>, media: &mut Media, sink: &mut impl Sink) {
         let (source, destination) = (record.source, record.destination);
         // The proxy's clock is nearer to the event; one that is wrong must not move our timers.
         let stamp =
             record.stamp.filter(|told| told.nanos_since(stamp).abs() < CLOCKS_AGREE_NANOS).unwrap_or(stamp);
         match record.kind {
+            _ if record.payload.trim_ascii().is_empty() => {} // a keep-alive
             hep::Kind::Sip => {
                 let at =
                     Arrival { stamp, source, destination, transport: hep_transport(record), via: Via::Hep };
                 self.text(&at, record.payload, media, sink);
             }
-            hep::Kind::Rtcp => {
-                let packet = Packet {
-                    source,
-                    destination,
-                    transport: Transport::Udp,
-                    payload: record.payload,
-                    cut: 0,
-                    ip_id: None,
-                    dscp: 0,
-                    interface: 0,
-                };
-                media.rtcp(stamp, &packet);
-                self.tell_reports(media, sink);
+            hep::Kind::Rtcp | hep::Kind::RtcpJson
+                if self.overheard.is_on_wire(stamp, source, destination) =>
+            {
+                media.counters.capture_duplicates += 1;
+            }
+            hep::Kind::Rtcp => self.mirrored_rtcp(stamp, record, record.payload, media, sink),
+            hep::Kind::RtcpJson => {
+                let mut unfolded = std::mem::take(&mut self.unfolded);
+                if hep::retold::unfold(record.payload, &mut unfolded) {
+                    self.mirrored_rtcp(stamp, record, &unfolded, media, sink);
+                } else {
+                    *self.skipped.entry("hep_other").or_default() += 1;
+                }
+                self.unfolded = unfolded;
             }
             _ => *self.skipped.entry("hep_other").or_default() += 1,
         }
+    }
+
+    fn mirrored_rtcp(
+        &mut self,
+        stamp: Stamp,
+        record: &hep::Hep<'_>,
+        payload: &[u8],
+        media: &mut Media,
+        sink: &mut impl Sink,
+    ) {
+        let packet = Packet {
+            source: record.source,
+            destination: record.destination,
+            transport: Transport::Udp,
+            payload,
+            cut: 0,
+            ip_id: None,
+            dscp: 0,
+            interface: 0,
+        };
+        media.rtcp(stamp, &packet, Via::Hep);
+        // Agents name the call themselves.
+        let named = Some(record.correlation).filter(|name| (1..=MAX_CALL_ID).contains(&name.len()));
+        for (_, report) in &mut media.reports {
+            report.call_id = named.map(|name| String::from_utf8_lossy(name).into_owned());
+        }
+        self.tell_reports(media, sink);
     }
 
     /// What should be a message.
@@ -399,7 +512,8 @@ impl Talk {
     /// Passes on what endpoints reported about streams, under the Call-ID that is known by now.
     fn tell_reports(&self, media: &mut Media, sink: &mut impl Sink) {
         for (call, mut report) in media.reports.drain(..) {
-            report.call_id = call.and_then(|call| self.calls.get(call)).map(|call| call.call_id());
+            let known = call.and_then(|call| self.calls.get(call)).map(|call| call.call_id());
+            report.call_id = known.or(report.call_id);
             sink.event(Event::Report(report));
         }
     }
@@ -455,6 +569,8 @@ fn hep_transport(record: &hep::Hep<'_>) -> SipTransport {
 const SETTLE_NANOS: i64 = 2_000_000_000;
 /// Answered calls that wait for that.
 const MAX_ANSWERED: usize = 65_536;
+/// Longest name of a call that is taken from HEP.
+const MAX_CALL_ID: usize = 256;
 /// Voice quality reports remembered.
 const MAX_PUBLISHED: usize = 256;
 /// HEP records whose own time is off by more are timed by their arrival.

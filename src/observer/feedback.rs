@@ -8,20 +8,20 @@ use hashbrown::HashSet;
 use super::flow::Flow;
 use super::media::{Ending, Media};
 use crate::Stamp;
-use crate::event::{Report, ReportKind};
+use crate::event::{Report, ReportKind, Via};
 use crate::rtp::report::Observed;
-use crate::rtp::rtcp::{self, Compound};
+use crate::rtp::rtcp::{self, Compound, ReportBlock};
 use crate::rtp::xr::{Block, VoipMetrics};
 use crate::wire::{Endpoint, Packet};
 
 impl Media {
     /// One RTCP datagram. What can be read of it counts, whatever its end looks like (MEAS 2.2).
-    pub(crate) fn rtcp(&mut self, at: Stamp, packet: &Packet<'_>) {
+    pub(crate) fn rtcp(&mut self, at: Stamp, packet: &Packet<'_>, via: Via) {
         let (from, to) = (packet.source, packet.destination);
         for part in Compound::new(packet.payload, packet.cut) {
             let Ok(part) = part else { break };
             match part {
-                rtcp::Packet::Report(report) => self.report(at, from, to, &report),
+                rtcp::Packet::Report(report) => self.report(at, from, to, &report, via),
                 rtcp::Packet::Goodbye(goodbye) => {
                     for ssrc in goodbye.sources() {
                         if let Some(slot) =
@@ -45,7 +45,7 @@ impl Media {
         }
     }
 
-    fn report(&mut self, at: Stamp, from: Endpoint, to: Endpoint, report: &rtcp::Report<'_>) {
+    fn report(&mut self, at: Stamp, from: Endpoint, to: Endpoint, report: &rtcp::Report<'_>, via: Via) {
         if let Some(sender) = report.sender {
             self.round_trips.told(at, from, to, report.ssrc, sender.ntp);
             match self.stream_between(from, to, report.ssrc) {
@@ -67,6 +67,10 @@ impl Media {
             }
             let Some(slot) = self.stream_between(to, from, block.ssrc).and_then(|index| self.slot(index))
             else {
+                // Beside a relay whose media pass elsewhere, this is all that is heard of them.
+                if via == Via::Hep {
+                    self.reports.push((self.call_of_rtcp(from, to), rtcp_report(at, &block)));
+                }
                 continue;
             };
             let observed = Observed {
@@ -161,6 +165,20 @@ impl Named {
 }
 
 const MAX_NAMED: usize = 4096;
+
+fn rtcp_report(stamp: Stamp, block: &ReportBlock) -> Report {
+    Report {
+        kind: ReportKind::Rtcp,
+        stamp,
+        call_id: None,
+        ssrc: Some(format!("0x{:08x}", block.ssrc)),
+        mos_lq: None,
+        mos_cq: None,
+        loss_ratio: Some(f64::from(block.fraction_lost) / 256.0),
+        discard_ratio: None,
+        rtt: None,
+    }
+}
 
 fn xr_report(stamp: Stamp, metrics: &VoipMetrics) -> Report {
     Report {

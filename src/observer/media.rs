@@ -59,7 +59,7 @@ pub(crate) struct Media {
     pub(crate) round_trips: RoundTrips,
     /// XR reports and the call of their stream, until the owner has told them.
     pub(crate) reports: Vec<(Option<CallKey>, Report)>,
-    rating: Rating,
+    pub(crate) rating: Rating,
     serial: u32,
     /// Where the search for a stream to evict goes on.
     hand: u32,
@@ -230,6 +230,14 @@ impl Media {
     pub(crate) fn guess(&self, flow: FlowV4) -> Option<u32> {
         let hash = flow.hash_with(&self.hasher);
         self.flows.find(hash, |entry| entry.tag == hash as u32).map(|entry| entry.index)
+    }
+
+    /// The call that RTCP between these endpoints is about: its media use the same ports, or those just below
+    /// (RFC 3550 11, RFC 5761).
+    pub(crate) fn call_of_rtcp(&self, from: Endpoint, to: Endpoint) -> Option<CallKey> {
+        let below = |at: Endpoint| Endpoint { port: at.port.wrapping_sub(1), ..at };
+        let target = [to, below(to), from, below(from)].iter().find_map(|at| self.targets.get(at));
+        target.map(|target| target.call)
     }
 
     /// The number of a live stream.

@@ -6,7 +6,7 @@ use std::hash::BuildHasher;
 use foldhash::fast::FixedState;
 
 use crate::Stamp;
-use crate::wire::Packet;
+use crate::wire::{Endpoint, Packet};
 
 /// The last datagrams, by the hash of what must be equal.
 pub(crate) struct Repeats {
@@ -47,6 +47,35 @@ impl Repeats {
     }
 }
 
+/// Pairs of endpoints whose RTCP the tap sees itself. What HEP tells of them is told twice, and by another clock:
+/// SIP has names for its messages by which the copy is found (MEAS 5.1), RTCP has none.
+#[derive(Default)]
+pub(crate) struct Overheard {
+    hasher: FixedState,
+    /// Last time on the wire, by the hash of the pair; made when the first is seen.
+    slots: Vec<(u64, Stamp)>,
+}
+
+impl Overheard {
+    /// RTCP passed on the wire.
+    pub(crate) fn on_wire(&mut self, stamp: Stamp, from: Endpoint, to: Endpoint) {
+        if self.slots.is_empty() {
+            self.slots.resize(SLOTS, (0, Stamp(0)));
+        }
+        let hash = self.hasher.hash_one((from, to));
+        if let Some(slot) = self.slots.get_mut(hash as usize % SLOTS) {
+            *slot = (hash, stamp);
+        }
+    }
+
+    /// Whether RTCP of these two passes on the wire these days.
+    pub(crate) fn is_on_wire(&self, stamp: Stamp, from: Endpoint, to: Endpoint) -> bool {
+        let hash = self.hasher.hash_one((from, to));
+        let slot = self.slots.get(hash as usize % SLOTS);
+        slot.is_some_and(|(known, last)| *known == hash && stamp.nanos_since(*last).abs() < PAIR_NANOS)
+    }
+}
+
 const SLOTS: usize = 1024;
 /// Bytes hashed of the beginning: start line and top Via with its branch.
 const HEAD: usize = 128;
@@ -56,3 +85,26 @@ const TAIL: usize = 64;
 const COPY_NANOS: i64 = 500_000_000;
 /// MEAS 1.11.1: without IP identification, closer than any sender repeats itself.
 const INSTANT_NANOS: i64 = 100_000;
+/// Some intervals of RTCP (RFC 3550 6.2: 5 s, halved to doubled).
+const PAIR_NANOS: i64 = 60_000_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rtcp_of_a_pair_is_overheard_in_its_direction_and_for_a_minute() {
+        let at = |port| Endpoint { ip: [192, 0, 2, 1].into(), port };
+        let second = |seconds: u64| Stamp((1000 + seconds) * 1_000_000_000);
+        let mut overheard = Overheard::default();
+        assert!(!overheard.is_on_wire(second(0), at(1), at(2)));
+        overheard.on_wire(second(0), at(1), at(2));
+        assert!(overheard.is_on_wire(second(59), at(1), at(2)));
+        assert!(!overheard.is_on_wire(second(59), at(2), at(1)));
+        assert!(!overheard.is_on_wire(second(60), at(1), at(2)));
+        for port in 0..u16::MAX {
+            overheard.on_wire(second(0), at(port), at(3));
+        }
+        assert_eq!(overheard.slots.len(), SLOTS);
+    }
+}

@@ -246,6 +246,7 @@ impl MediaMetrics {
         let source = match report.kind {
             ReportKind::VqRtcpxr => "vq_rtcpxr",
             ReportKind::RtcpXr => "rtcp_xr",
+            ReportKind::Rtcp => "rtcp",
         };
         self.reported_mos.observe([source.into(), "lq".into()], report.mos_lq);
         self.reported_mos.observe([source.into(), "cq".into()], report.mos_cq);
