@@ -366,11 +366,15 @@ impl Calls {
 
     /// Calls whose signalling is not over, in slot order; legs are part of their call.
     pub fn live(&self) -> impl Iterator<Item = (CallKey, Live<'_>)> {
-        let live = |call: &Call| call.end.is_none() && !call.told && call.legs.of.is_none();
         self.table
             .iter()
-            .filter(move |(_, call)| live(call))
+            .filter(|(_, call)| call.is_live())
             .map(|(key, call)| (key, Live { call, settings: &self.settings }))
+    }
+
+    /// Whether it is one of [`Self::live`].
+    pub fn is_live(&self, call: CallKey) -> bool {
+        self.table.get(call).is_some_and(Call::is_live)
     }
 
     /// What was counted so far.

@@ -314,6 +314,28 @@ fn a_relay_that_writes_its_own_ssrc_is_a_hop_of_the_same_call() {
     assert_eq!(world.calls[0].streams.len(), 2);
 }
 
+#[test]
+fn a_live_stream_is_in_every_snapshot_until_it_is_told() {
+    let mut world = World::new();
+    world.call((1, 4000), (2, 4000), 2.0);
+    relayed(&mut world, (1, 4000), (2, 4000), 100, 0.0);
+    let World { mut observer, mut frames, .. } = world;
+    frames.sort_by(|(a, _), (b, _)| a.total_cmp(b));
+    let told = std::cell::Cell::new(false);
+    let mut sink = |event| told.set(told.get() || matches!(event, Event::Stream(_)));
+    let mut snapshots = 0;
+    for (at, bytes) in &frames {
+        let stamp = Stamp(1_700_000_000_000_000_000 + (at * 1e9).round() as u64);
+        let wire_len = bytes.len() as u32;
+        observer
+            .packets(&[Frame { stamp, link: LinkType::ETHERNET, interface: 0, wire_len, bytes }], &mut sink);
+        let up = observer.live().streams.len();
+        assert!(up == 1 || snapshots == 0 || told.get(), "at {at} after {snapshots} snapshots");
+        snapshots += up;
+    }
+    assert!(snapshots > 100);
+}
+
 /// Two calls at once: both callers play the same file under the same SSRC from the same port, as load generators do,
 /// by way of one media relay; the second call is announced before the first one's media flow.
 fn twins(world: &mut World, hosts: [[u8; 2]; 2]) {

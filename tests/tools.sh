@@ -1,7 +1,7 @@
 #!/bin/sh
 # tools.sh TOOL...: installs what is missing of cc, c++, pcap-config (libpcap, to build with), time, tshark, tcpdump,
-# promtool, prometheus, curl, openssl, ip, tcpreplay, setpriv, strace, systemd-analyze, systemd-nspawn and a system for
-# it to boot, on Debian and Ubuntu.
+# promtool, prometheus, curl, openssl, ip, tcpreplay, setpriv, ethtool, kamailio, rtpengine, sipp, baresip, strace,
+# systemd-analyze, systemd-nspawn and a system for it to boot, on Debian and Ubuntu.
 # Without a C compiler and libpcap nothing can be built, so that is an error. The others are what the tests and the
 # comparison look at: what needs them says so and is skipped.
 set -eu
@@ -52,10 +52,29 @@ if [ -n "$want_root" ]; then
     set -- "$@" debootstrap
     mkdir -p "$kept"
 fi
+# Servers that only the lab starts, by itself: neither now nor at the next boot.
+apt_install_idle() {
+    policy=/usr/sbin/policy-rc.d
+    [ -e $policy ] && policy=""
+    [ -z "$policy" ] || printf '#!/bin/sh\nexit 101\n' | as_root install -m 755 /dev/stdin $policy
+    apt_install "$@"
+    found=$?
+    [ -z "$policy" ] || as_root rm -f $policy
+    for unit in kamailio rtpengine-daemon; do
+        as_root systemctl --quiet disable "$unit" >/dev/null 2>&1 || true
+    done
+    return $found
+}
+
+# Kamailio without its module for WebSocket is of no use.
+is_there() {
+    command -v "$1" >/dev/null 2>&1 || return 1
+    [ "$1" != kamailio ] || [ -n "$(find /usr/lib* -name websocket.so -path '*kamailio*' 2>/dev/null)" ]
+}
 
 missing=""
 for tool in "$@"; do
-    command -v "$tool" >/dev/null 2>&1 || missing="$missing $tool"
+    is_there "$tool" || missing="$missing $tool"
 done
 if [ -z "$missing" ]; then
     [ -z "$want_root" ] || make_root
@@ -75,6 +94,10 @@ else
         setpriv) apt_install util-linux ;;
         systemd-analyze) apt_install systemd ;;
         systemd-nspawn) apt_install systemd-container ;;
+        kamailio) apt_install_idle kamailio kamailio-websocket-modules ;;
+        rtpengine) apt_install_idle rtpengine-daemon ;;
+        sipp) apt_install sip-tester ;;
+        baresip) apt_install baresip-core ;;
         *) apt_install "$tool" ;;
         esac || echo "tools: $tool could not be installed" >&2
     done

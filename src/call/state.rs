@@ -100,6 +100,11 @@ impl Call {
         Some(replaced.unwrap_or(deadline))
     }
 
+    /// Not over, and no leg of another one.
+    pub(super) fn is_live(&self) -> bool {
+        self.end.is_none() && !self.told && self.legs.of.is_none()
+    }
+
     pub(super) fn is_from_caller(&self, heard: &Heard<'_>) -> bool {
         if heard.names.from_tag == heard.names.to_tag {
             // RFC 2543 without tags: only the addresses tell the two sides apart.

@@ -227,7 +227,7 @@ impl Desk {
                 one_way,
             });
         }
-        media.without_call(&mut live.streams);
+        media.without_call(|call| talk.calls.is_live(call), &mut live.streams);
         let calls = talk.calls.tables();
         live.registrations = calls.bindings;
         live.tables = vec![

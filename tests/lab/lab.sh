@@ -21,7 +21,8 @@ inside() {
 start() {
     local name=$1 host=$2
     shift 2
-    inside "$host" "$@" >"$state/$name.log" 2>&1 </dev/null &
+    # Not by way of a function: the process we know must be the program, which ip becomes, and no shell around it.
+    ip netns exec "$prefix$host" "$@" >"$state/$name.log" 2>&1 </dev/null &
     echo $! >"$state/$name.pid"
 }
 
@@ -73,6 +74,16 @@ tone() {
     for _ in $(seq 1000); do printf "$wave"; done
 }
 
+# tone.wav: half a minute of it for baresip, 16 bits, 8 kHz.
+wave() {
+    printf 'RIFF\x24\x00\x08\x00WAVEfmt \x10\x00\x00\x00\x01\x00\x01\x00\x40\x1f\x00\x00\x80\x3e\x00\x00\x02\x00\x10\x00'
+    printf 'data\x00\x00\x08\x00'
+    local samples='\x00\x00\xa1\x16\x00\x20\xa1\x16\x00\x00\x5f\xe9\x00\xe0\x5f\xe9'
+    # 16 bytes, doubled until there are 512 KiB of them.
+    for _ in $(seq 15); do samples=$samples$samples; done
+    printf '%b' "$samples"
+}
+
 # scenario NAME [CODE]: the path of the scenario, with the code put in.
 scenario() {
     local path="$state/$1-${2:-0}.xml"
@@ -94,7 +105,11 @@ callee() {
 telephone() {
     local directory="$state/baresip-$2"
     mkdir -p "$directory"
-    { cat "$here/baresip.conf" && echo "sip_listen $(address "$1"):5180"; } >"$directory/config"
+    {
+        cat "$here/baresip.conf"
+        echo "sip_listen $(address "$1"):5180"
+        echo "audio_source aufile,$state/tone.wav"
+    } >"$directory/config"
     echo "$3" >"$directory/accounts"
     : >"$directory/contacts"
     echo "$directory"
@@ -106,6 +121,7 @@ up() {
     cd "$state"
     cc -O2 -o link "$here/link.c" -lm
     tone >tone.al
+    wave >tone.wav
     for host in switch cut a p b m; do namespace $host; done
     inside switch ip link add hub type bridge
     inside switch ip link set hub up
