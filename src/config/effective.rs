@@ -253,7 +253,8 @@ mod tests {
         let conditions = "domain = \"d\"\nheader = \"h\"\nheader_value = \"v\"\nfrom_number = \"1\"\nto_number = \"2\"\n\
                           source = \"10.0.0.1\"\nsource_port = 1\ndestination = \"10.0.0.2\"\ndestination_port = 2\n";
         let rules = ["tenants", "routes"].map(|list| format!("[[{list}]]\nname = \"n\"\n{conditions}"));
-        let document = config(&rules.concat()).document();
+        let trunk = "[[trunks]]\nname = \"t\"\npeers = \"10.0.0.1\"\ncapacity_in = 1\ncapacity_out = 2\n";
+        let document = config(&(rules.concat() + trunk)).document();
         for key in asked {
             let mut path = key.split('.');
             let section = &document[path.next().unwrap()];
