@@ -159,7 +159,7 @@ impl Sources {
             match self.tap(interface) {
                 Ok(tap) => added.push(tap),
                 Err(error) => {
-                    self.spares.extend(added.into_iter().filter_map(|tap| tap.release()));
+                    self.spares.extend(added.into_iter().filter_map(Live::release));
                     return Err(error);
                 }
             }
