@@ -210,8 +210,9 @@ impl Net {
 
     /// An agent on a free port, when it is ready.
     fn agent(&self, settings: &[(&str, &str)], interfaces: &str) -> Agent<'_> {
-        let port =
-            (9_767..).find(|port| self.fetch(&format!("http://127.0.0.1:{port}/live")).0 == 0).unwrap();
+        let port = (9_767..u16::MAX)
+            .find(|port| self.fetch(&format!("http://127.0.0.1:{port}/live")).0 == 0)
+            .unwrap();
         let mut command = self.command(settings, interfaces);
         command.env("SIDETONE_HTTP_LISTEN", format!("127.0.0.1:{port}"));
         let agent = Agent { net: self, process: command.spawn().unwrap(), port };
