@@ -7,23 +7,24 @@ FUZZ_SECONDS ?= 10
 # Where tests/tools.sh puts what is not installed system-wide.
 export PATH := $(CURDIR)/target/tools/bin:$(PATH)
 
-.PHONY: run test lint fuzz bench guard docs fixtures clean
+.PHONY: run test lint fuzz bench bench-live guard docs fixtures clean
 
-# A first look: builds the program and prints its report on a small capture that comes with it.
+# A first look: builds the program, plays simulated calls and says where to look at them, until Ctrl-C.
 run: $(SIDETONE)
-	$(SIDETONE) analyze fixtures/scenes/mixed.pcap
+	$(SIDETONE) demo
 
 $(SIDETONE): FORCE
-	tests/tools.sh cc
+	tests/tools.sh cc pcap-config
 	$(CARGO) build --release --locked
 
 # Fuzzing first, so that the last line is that of the tests.
 test: fuzz
-	tests/tools.sh cc tshark promtool curl openssl ip tcpreplay setpriv
+	tests/tools.sh cc pcap-config tshark promtool prometheus curl openssl ip tcpreplay setpriv strace systemd-analyze systemd-nspawn
+	tests/tools.sh tcpdump ethtool kamailio rtpengine sipp baresip
 	$(CARGO) test --locked
 
 lint:
-	tests/tools.sh cc
+	tests/tools.sh cc pcap-config
 	$(CARGO) fmt --check
 	$(CARGO) clippy --locked --all-targets -- --deny warnings
 	tests/deny.sh
@@ -37,6 +38,11 @@ fuzz:
 bench: $(SIDETONE)
 	tests/tools.sh time tcpdump tshark
 	benches/side_by_side.sh
+
+# Live, with the own ring and with libpcap; as root.
+bench-live: $(SIDETONE)
+	tests/tools.sh cc ip curl
+	benches/live.sh
 
 # Instructions a packet and a message beside the kept ceilings.
 guard: $(SIDETONE)

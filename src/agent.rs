@@ -8,11 +8,18 @@
 //! One thread owns all call and stream state. What leaves it are events over a bounded queue and a snapshot when a
 //! scrape asks for one: nobody who is slow can hold it up; what the queue has no room for is counted.
 
+mod clock;
+mod demo;
 mod hep;
+mod itself;
 mod pages;
+mod reload;
 mod shared;
+pub mod sources;
 mod tap;
+mod watchdog;
 
+use std::fmt::Display;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -23,21 +30,25 @@ use std::thread;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::capture::hep::Listen;
-use crate::capture::ring::{self, Interface, Ring};
+use crate::capture::live;
 use crate::config::Config;
-use crate::http::{self, Listeners, WebConfig};
-pub use hep::{Counts as HepCounts, Settings as HepSettings};
+use crate::export::prometheus::Metrics;
+use crate::http::{self, Listeners, Server, WebConfig};
+use crate::sandbox;
+pub use demo::demo;
+pub use hep::Settings as HepSettings;
 use pages::Pages;
+pub use reload::Origin;
+use reload::Reload;
 use shared::Shared;
+use sources::Sources;
 use tap::Tap;
 
 /// Where the agent captures and what it serves.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// Interfaces to capture on; empty = all.
-    pub interfaces: Vec<String>,
-    /// The ring of each.
-    pub ring: ring::Settings,
+    /// How to capture, and on what.
+    pub capture: sources::Settings,
     /// Where HTTP is served.
     pub listen: Vec<SocketAddr>,
     /// A Prometheus `web-config.yml`: TLS, client certificates, passwords.
@@ -49,8 +60,7 @@ pub struct Settings {
 impl Default for Settings {
     fn default() -> Self {
         Self {
-            interfaces: Vec::new(),
-            ring: ring::Settings::default(),
+            capture: sources::Settings::default(),
             listen: vec![http::DEFAULT_ADDRESS],
             web_config: None,
             hep: HepSettings::default(),
@@ -59,8 +69,12 @@ impl Default for Settings {
 }
 
 /// Runs until SIGTERM or SIGINT; returns the exit code.
-pub fn run(config: Config) -> u8 {
-    match start(config) {
+pub fn run(config: Config, origin: Origin) -> u8 {
+    code(start(config, origin))
+}
+
+fn code(outcome: Result<(), Failure>) -> u8 {
+    match outcome {
         Ok(()) => 0,
         Err(failure) => {
             // Nobody is left to be told when standard error is closed.
@@ -76,30 +90,42 @@ struct Failure {
     code: u8,
 }
 
-fn start(config: Config) -> Result<(), Failure> {
-    let settings = config.agent;
-    let web = match &settings.web_config {
-        Some(file) => WebConfig::load(file).map_err(|problems| Failure {
-            text: problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\nsidetone: "),
-            code: EX_CONFIG,
-        })?,
-        None => WebConfig::default(),
-    };
-    let rings = open(&settings)?;
-    let listeners = Listeners::bind(&settings.listen)
-        .map_err(|error| Failure { text: error.to_string(), code: EX_IOERR })?;
-    let mut observer = config.observer;
-    settings.hep.observe(&mut observer);
-    let (hep, senders) =
-        settings.hep.clone().open().map_err(|error| Failure { text: error.to_string(), code: EX_IOERR })?;
+impl Failure {
+    fn broken(error: impl Display) -> Self {
+        Self { text: error.to_string(), code: EX_IOERR }
+    }
+}
+
+fn start(config: Config, origin: Origin) -> Result<(), Failure> {
+    let sources = open(&config.agent)?;
+    let listeners = Listeners::bind(&config.agent.listen).map_err(Failure::broken)?;
+    attend(config, origin, sources, listeners, say)
+}
+
+/// Measures what the sources bring and serves it, until the process is told to stop.
+fn attend(
+    config: Config,
+    origin: Origin,
+    sources: Sources,
+    listeners: Listeners,
+    say: fn(&Settings, &Listeners, &[Listen], &WebConfig, &sandbox::Report),
+) -> Result<(), Failure> {
+    let settings = config.agent.clone();
+    let web = web_config(&settings)?;
+    let (hep, senders) = settings.hep.clone().open().map_err(Failure::broken)?;
     let hep_listens = hep.local();
-    drop_privileges()?;
+    let shared = Arc::new(Shared::new(Metrics::with(config.metrics.clone())));
+    let observer = config.observing();
+    let reload = Arc::new(Reload::new(origin, config, &web, Arc::clone(&shared)));
+    // Everything is open. No packet was looked at yet, and no other thread is there.
+    let needs = sandbox::Needs { read: reload.directories(), connects: !settings.hep.send.is_empty() };
+    let sandbox = sandbox::enter(&needs).map_err(Failure::broken)?;
 
     let (events, facts) = crossbeam_channel::bounded(EVENT_QUEUE);
-    let shared = Arc::new(Shared::default());
     let senders = hep::Senders::start(senders, |body| spawn("hep", body))?;
-    let tap = Tap::new(rings, hep, observer, events, Arc::clone(&shared));
+    let tap = Tap::new(sources, hep, observer, events, Arc::clone(&shared));
     let capture = spawn("capture", move || tap.run())?;
+    let queue = facts.clone();
     let told = Arc::clone(&shared);
     let telling = spawn("facts", move || {
         for fact in facts {
@@ -112,10 +138,10 @@ fn start(config: Config) -> Result<(), Failure> {
         .enable_all()
         .build()
         .map_err(|error| Failure { text: format!("starting the runtime: {error}"), code: EX_IOERR })?;
-    say(&settings, &listeners, &hep_listens);
-    // Without a service manager there is nobody to tell.
-    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
-    let served = runtime.block_on(serve(listeners, web, &shared));
+    say(&settings, &listeners, &hep_listens, &web, &sandbox);
+    let server = Server::new(http::Settings::default(), web);
+    let pages = Pages::new(Arc::clone(&shared), Arc::clone(&server), reload, sandbox, queue);
+    let served = runtime.block_on(serve(&server, listeners, Arc::new(pages)));
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     // Capture ends first; what it has told by then is taken in, and then nobody is left to tell.
     shared.stop.store(true, Ordering::Release);
@@ -130,35 +156,26 @@ fn start(config: Config) -> Result<(), Failure> {
     served.map_err(|error| Failure { text: format!("http: {error}"), code: EX_IOERR })
 }
 
-/// Needs CAP_NET_RAW.
-fn open(settings: &Settings) -> Result<Vec<Ring>, Failure> {
-    let interfaces = match settings.interfaces.as_slice() {
-        [] => vec![Interface::Any],
-        names if names.iter().any(|name| name == "any") => vec![Interface::Any],
-        names => names.iter().cloned().map(Interface::Named).collect(),
-    };
-    let ring = |interface| {
-        Ring::open(interface, settings.ring).map_err(|error| {
-            let code = match error {
-                ring::Error::NotPermitted => EX_NOPERM,
-                ring::Error::NoInterface(_) => EX_CONFIG,
-                ring::Error::System { .. } => EX_IOERR,
-            };
-            Failure { text: error.to_string(), code }
-        })
-    };
-    interfaces.into_iter().map(ring).collect()
+fn web_config(settings: &Settings) -> Result<WebConfig, Failure> {
+    match &settings.web_config {
+        Some(file) => WebConfig::load(file).map_err(|problems| Failure {
+            text: problems.iter().map(ToString::to_string).collect::<Vec<_>>().join("\nsidetone: "),
+            code: EX_CONFIG,
+        }),
+        None => Ok(WebConfig::default()),
+    }
 }
 
-/// Nothing from here on needs a capability; the threads that follow inherit that there is none.
-fn drop_privileges() -> Result<(), Failure> {
-    for set in
-        [caps::CapSet::Ambient, caps::CapSet::Effective, caps::CapSet::Permitted, caps::CapSet::Inheritable]
-    {
-        caps::clear(None, set)
-            .map_err(|error| Failure { text: format!("dropping capabilities: {error}"), code: EX_IOERR })?;
-    }
-    Ok(())
+/// Needs CAP_NET_RAW.
+fn open(settings: &Settings) -> Result<Sources, Failure> {
+    Sources::open(settings.capture.clone()).map_err(|error| {
+        let code = match error {
+            live::Error::NotPermitted => EX_NOPERM,
+            live::Error::NoInterface(_) | live::Error::Filter { .. } | live::Error::NoLibpcap(_) => EX_CONFIG,
+            live::Error::Libpcap { .. } | live::Error::System { .. } => EX_IOERR,
+        };
+        Failure { text: error.to_string(), code }
+    })
 }
 
 fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<thread::JoinHandle<()>, Failure> {
@@ -168,14 +185,21 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<thread::Joi
         .map_err(|error| Failure { text: format!("starting a thread: {error}"), code: EX_IOERR })
 }
 
-fn say(settings: &Settings, listeners: &Listeners, hep: &[Listen]) {
+fn say(
+    settings: &Settings,
+    listeners: &Listeners,
+    hep: &[Listen],
+    web: &WebConfig,
+    sandbox: &sandbox::Report,
+) {
     let mut stderr = io::stderr().lock();
-    let on = match settings.interfaces.as_slice() {
+    let on = match settings.capture.interfaces.as_slice() {
         [] => "all interfaces".to_owned(),
         names => names.join(", "),
     };
     let _ = writeln!(stderr, "sidetone {} captures on {on}", env!("CARGO_PKG_VERSION"));
-    let scheme = if settings.web_config.is_some() { "see web_config" } else { "http" };
+    let _ = writeln!(stderr, "sidetone: it runs with {}", sandbox.summary());
+    let scheme = if web.is_tls() { "https" } else { "http" };
     for address in listeners.addresses() {
         let _ = writeln!(stderr, "sidetone: {scheme}://{address}/metrics");
     }
@@ -187,7 +211,8 @@ fn say(settings: &Settings, listeners: &Listeners, hep: &[Listen]) {
     }
 }
 
-async fn serve(listeners: Listeners, web: WebConfig, shared: &Arc<Shared>) -> io::Result<()> {
+async fn serve(server: &Arc<Server>, listeners: Listeners, pages: Arc<Pages>) -> io::Result<()> {
+    let hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let stop = async move {
@@ -196,8 +221,11 @@ async fn serve(listeners: Listeners, web: WebConfig, shared: &Arc<Shared>) -> io
             _ = interrupt.recv() => {}
         }
     };
-    let server = http::Server::new(http::Settings::default(), web);
-    server.serve(listeners, Arc::new(Pages::new(Arc::clone(shared))), stop).await
+    tokio::spawn(Arc::clone(pages.reload()).follow(Arc::clone(server), hangup));
+    tokio::spawn(watchdog::watch(Arc::clone(pages.shared())));
+    // Without a service manager there is nobody to tell. Signals are taken by now.
+    let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
+    server.serve(listeners, pages, stop).await
 }
 
 /// Events that wait for the facts thread: about four seconds of windows of 20,000 streams.

@@ -16,7 +16,7 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use crate::cli::{Analyze, Format, When};
 use crate::event::{Event, Sink, Totals};
 use crate::export::json;
-use crate::export::prometheus::{Exposition, Metrics};
+use crate::export::prometheus::{self, Exposition, Metrics};
 use crate::export::table::{Style, Table};
 pub use drive::drive;
 pub use progress::Progress;
@@ -55,10 +55,14 @@ pub enum FaultKind {
 /// Runs the driver, prints the report and what went wrong; returns the exit code.
 ///
 /// `drive` feeds the sink everything that becomes final, the end of the input included.
-pub fn run(args: &Analyze, drive: impl FnOnce(&mut dyn Sink, &mut Progress) -> Outcome) -> u8 {
+pub fn run(
+    args: &Analyze,
+    metrics: prometheus::Options,
+    drive: impl FnOnce(&mut dyn Sink, &mut Progress) -> Outcome,
+) -> u8 {
     let stdout = io::stdout();
     let style = Style::of_stdout(args.color);
-    let written = report(args, style, &mut BufWriter::new(stdout.lock()), drive);
+    let written = report(args, metrics, style, &mut BufWriter::new(stdout.lock()), drive);
     let mut stderr = io::stderr().lock();
     match written {
         Ok(faults) => {
@@ -87,6 +91,7 @@ pub fn run(args: &Analyze, drive: impl FnOnce(&mut dyn Sink, &mut Progress) -> O
 /// Nothing is written when no input was a capture.
 fn report(
     args: &Analyze,
+    metrics: prometheus::Options,
     style: Style,
     out: &mut impl Write,
     drive: impl FnOnce(&mut dyn Sink, &mut Progress) -> Outcome,
@@ -94,7 +99,7 @@ fn report(
     let mut report = match args.format {
         Format::Table => Report::Table(Box::new(Table::new(args.top, style))),
         Format::Json => Report::Json(Box::default()),
-        Format::Prometheus => Report::Prometheus(Box::default()),
+        Format::Prometheus => Report::Prometheus(Box::new(Metrics::with(metrics))),
     };
     let mut progress = Progress::on_stderr();
     let Outcome { totals, files, faults } = drive(&mut report, &mut progress);
@@ -198,10 +203,13 @@ mod tests {
     #[test]
     fn nothing_is_printed_when_no_input_was_a_capture() {
         let mut out = Vec::new();
-        let faults = report(&args("sidetone analyze x"), Style::default(), &mut out, |_, _| Outcome {
-            faults: vec![fault(FaultKind::Foreign)],
-            ..Outcome::default()
-        });
+        let faults = report(
+            &args("sidetone analyze x"),
+            prometheus::Options::default(),
+            Style::default(),
+            &mut out,
+            |_, _| Outcome { faults: vec![fault(FaultKind::Foreign)], ..Outcome::default() },
+        );
         assert_eq!(faults.unwrap().len(), 1);
         assert!(out.is_empty());
     }
@@ -211,7 +219,7 @@ mod tests {
         for (format, sign) in [("table", "Capture"), ("json", "{\"version\":1"), ("prometheus", "# HELP")] {
             let mut out = Vec::new();
             let args = args(&format!("sidetone analyze --format {format} a.pcap b"));
-            report(&args, Style::default(), &mut out, |_, _| Outcome {
+            report(&args, prometheus::Options::default(), Style::default(), &mut out, |_, _| Outcome {
                 files: vec!["a.pcap".into()],
                 faults: vec![fault(FaultKind::Foreign)],
                 ..Outcome::default()

@@ -10,6 +10,8 @@
 //! the legs that a B2BUA made of it are part of it. All tables are bounded by [`Limits`]; when calls or
 //! registrations are too many, those idle longest are given up and counted.
 
+use std::net::IpAddr;
+
 use crate::Stamp;
 use crate::event::{self, Registration, SipTransport, Transfer, Via};
 use crate::limits::Limits;
@@ -190,6 +192,15 @@ impl Calls {
         }
     }
 
+    /// Other settings from now on. A call that is up keeps its tenant and its route as long as there is a rule of that
+    /// name; which one it is was decided by its first INVITE.
+    pub fn reconfigure(&mut self, settings: Settings) {
+        for call in self.table.values_mut() {
+            call.class = call.class.among(&self.settings, &settings);
+        }
+        self.settings = settings;
+    }
+
     /// Takes one SIP message. `None`: it belongs to no call that is followed, or was seen before by the other
     /// of wire and HEP.
     pub fn message(
@@ -283,17 +294,32 @@ impl Calls {
         }
     }
 
-    /// Media show that two calls are legs of one (MEAS 5.9). The one that began first stays; a
+    /// Two calls carry the same media, which passed through `relay` where that is one host: they are legs of one,
+    /// if their signalling allows it (MEAS 5.9), which is the answer. The one that began first stays; a
     /// [`Notice::Joined`] says which. Nothing happens to calls that are over or of the same Call-ID.
-    pub fn join(&mut self, one: CallKey, other: CallKey, notices: &mut Vec<Notice>) {
+    pub fn join(
+        &mut self,
+        one: CallKey,
+        other: CallKey,
+        relay: Option<IpAddr>,
+        notices: &mut Vec<Notice>,
+    ) -> bool {
         let (one, other) = (self.root(one), self.root(other));
-        let (Some(a), Some(b)) = (self.table.get(one), self.table.get(other)) else { return };
-        if a.told || b.told || a.id == b.id {
-            return;
+        let (Some(a), Some(b)) = (self.table.get(one), self.table.get(other)) else { return false };
+        if a.id == b.id {
+            return true;
+        }
+        if !self.may_be_legs(one, other, relay) {
+            self.counters.coincidences += 1;
+            return false;
+        }
+        if a.told || b.told {
+            return true;
         }
         let (kept, absorbed) =
             if (a.attempt.start, one) <= (b.attempt.start, other) { (one, other) } else { (other, one) };
         self.absorb(kept, absorbed, notices);
+        true
     }
 
     /// The record of a call that ended, and its slot back. What media tell is for the caller to fill in.
@@ -340,11 +366,15 @@ impl Calls {
 
     /// Calls whose signalling is not over, in slot order; legs are part of their call.
     pub fn live(&self) -> impl Iterator<Item = (CallKey, Live<'_>)> {
-        let live = |call: &Call| call.end.is_none() && !call.told && call.legs.of.is_none();
         self.table
             .iter()
-            .filter(move |(_, call)| live(call))
+            .filter(|(_, call)| call.is_live())
             .map(|(key, call)| (key, Live { call, settings: &self.settings }))
+    }
+
+    /// Whether it is one of [`Self::live`].
+    pub fn is_live(&self, call: CallKey) -> bool {
+        self.table.get(call).is_some_and(Call::is_live)
     }
 
     /// What was counted so far.

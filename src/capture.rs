@@ -11,10 +11,14 @@
 
 mod fault;
 pub mod file;
+pub mod filter;
 mod foreign;
 pub mod hep;
 mod inflate;
 mod input;
+#[cfg(feature = "pcap")]
+pub mod libpcap;
+pub mod live;
 pub mod pcap;
 pub mod pcapng;
 mod reader;

@@ -25,6 +25,9 @@ pub enum Command {
     /// Measure the calls on the wire, and serve what is measured over HTTP
     #[command(after_help = EXIT_CODES, after_long_help = RUN_EXAMPLES)]
     Run(Run),
+    /// Look at what it serves, without traffic or rights: calls are simulated, everything else is real
+    #[command(after_help = EXIT_CODES, after_long_help = DEMO_EXAMPLES)]
+    Demo(Run),
     /// Check a configuration; print all that is wrong with it
     #[command(after_long_help = CHECK_EXAMPLES)]
     Check(Run),
@@ -48,7 +51,7 @@ pub enum Command {
     },
 }
 
-/// `sidetone run` and `sidetone check`
+/// `sidetone run`, `sidetone demo` and `sidetone check`
 #[derive(Clone, Debug, Args)]
 pub struct Run {
     /// Configuration file (TOML)
@@ -205,6 +208,14 @@ Examples:
 
 It needs CAP_NET_RAW to open its sockets and drops every capability once they are open.
 SIGTERM ends it.";
+
+const DEMO_EXAMPLES: &str = "\
+Examples:
+  sidetone demo                                          serves 127.0.0.1:9767, or a free port if that is taken
+  SIDETONE_HTTP_LISTEN=0.0.0.0:9767 sidetone demo
+  curl -s http://127.0.0.1:9767/metrics | grep voip_calls_active_total
+
+Ctrl-C or SIGTERM ends it.";
 
 const CHECK_EXAMPLES: &str = "\
 Examples:

@@ -15,10 +15,14 @@ use std::net::SocketAddr;
 use std::path::Path;
 
 use crate::agent;
+use crate::export::prometheus;
 use crate::observer;
 
+mod capture;
+pub mod effective;
 mod file;
 mod hep;
+mod metrics;
 mod quality;
 mod rules;
 mod value;
@@ -32,6 +36,8 @@ pub struct Config {
     pub observer: observer::Settings,
     /// What the agent captures and serves.
     pub agent: agent::Settings,
+    /// Which metrics there are beside the usual ones.
+    pub metrics: prometheus::Options,
 }
 
 /// One thing that is wrong with the configuration.
@@ -74,8 +80,16 @@ pub fn read(name: &str, text: &str, variables: &BTreeMap<String, String>) -> Res
 }
 
 impl Config {
+    /// What the observer is told: its own part, and what others need of it.
+    pub fn observing(&self) -> observer::Settings {
+        let mut settings = self.observer.clone();
+        self.agent.hep.observe(&mut settings);
+        settings
+    }
+
     fn fill(&mut self, reader: &mut Reader<'_>) {
         self.fill_agent(reader);
+        metrics::fill(reader, &mut self.metrics);
         let observer::Settings { limits, rating, calls, .. } = &mut self.observer;
         reader.section("limits", |section| {
             let mut entries = |key, to: &mut usize| section.number(key, to, 1..=MAX_ENTRIES);
@@ -110,22 +124,9 @@ impl Config {
     fn fill_agent(&mut self, reader: &mut Reader<'_>) {
         let agent = &mut self.agent;
         reader.section("capture", |section| {
-            if let Some(interfaces) = section.given("interfaces") {
-                agent.interfaces = interfaces;
-            }
+            capture::fill(section, &mut agent.capture);
             if let Some(decode) = section.given("decode_hep") {
                 agent.hep.decode = decode;
-            }
-            let whole_blocks = |bytes: &u64| {
-                let blocks = agent.ring.block_bytes as u64;
-                if *bytes >= 2 * blocks && bytes.is_multiple_of(blocks) && *bytes <= MAX_RING_BYTES {
-                    Ok(())
-                } else {
-                    Err(format!("it must be a multiple of {blocks}, {} to {MAX_RING_BYTES}", 2 * blocks))
-                }
-            };
-            if let Some(bytes) = section.checked("ring_bytes", whole_blocks) {
-                agent.ring.ring_bytes = usize::try_from(bytes).unwrap_or(agent.ring.ring_bytes);
             }
         });
         reader.section("hep", |section| hep::fill(section, &mut agent.hep));
@@ -149,7 +150,6 @@ fn address(text: &str) -> Option<SocketAddr> {
     text.parse().ok()
 }
 
-const MAX_RING_BYTES: u64 = 2 << 30;
 /// Numbers of entries fit 32 bits with room to spare.
 const MAX_ENTRIES: u64 = 1_000_000_000;
 /// The largest IP datagram and SIP message must fit.
@@ -158,3 +158,5 @@ const MAX_BYTES: u64 = 1 << 40;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+pub(crate) use tests::ALL as EVERY_KEY;

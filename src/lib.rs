@@ -26,8 +26,12 @@ pub mod limits;
 pub mod observer;
 pub mod quality;
 pub mod rtp;
+pub mod sandbox;
 pub mod simulate;
 pub mod sip;
+#[cfg(test)]
+#[path = "../tests/support/skipped.rs"]
+mod skipped;
 pub mod stamp;
 pub mod wire;
 

@@ -1,5 +1,6 @@
 //! The life of the process.
 
+use std::collections::BTreeMap;
 use std::env;
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -26,13 +27,23 @@ fn main() -> ExitCode {
     };
     match cli.command {
         Command::Analyze(args) => match configuration(args.config.as_deref()) {
-            Ok(config) => ExitCode::from(analyze::run(&args, |sink, progress| {
+            Ok(config) => ExitCode::from(analyze::run(&args, config.metrics, |sink, progress| {
                 analyze::drive(&args, config.observer, sink, progress)
             })),
             Err(code) => code,
         },
         Command::Run(args) => match configuration(args.config.as_deref()) {
-            Ok(config) => ExitCode::from(agent::run(config)),
+            Ok(config) => {
+                let origin = agent::Origin { file: args.config, variables: variables() };
+                ExitCode::from(agent::run(config, origin))
+            }
+            Err(code) => code,
+        },
+        Command::Demo(args) => match configuration(args.config.as_deref()) {
+            Ok(config) => ExitCode::from(agent::demo(
+                config,
+                agent::Origin { file: args.config, variables: variables() },
+            )),
             Err(code) => code,
         },
         Command::Check(args) => match configuration(args.config.as_deref()) {
@@ -48,16 +59,19 @@ fn main() -> ExitCode {
 
 /// The configuration; or all that is wrong with it on standard error.
 fn configuration(file: Option<&Path>) -> Result<Config, ExitCode> {
-    // A name or value that is not UTF-8 is none of ours.
-    let text =
-        |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
-    let variables = env::vars_os().filter_map(text).collect();
-    config::load(file, &variables).map_err(|problems| {
+    config::load(file, &variables()).map_err(|problems| {
         for problem in problems {
             fail(EX_CONFIG, &problem.to_string());
         }
         ExitCode::from(EX_CONFIG)
     })
+}
+
+/// Those of the environment that are ours; a name or value that is not UTF-8 is none of them.
+fn variables() -> BTreeMap<String, String> {
+    let text =
+        |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    env::vars_os().filter_map(text).filter(|(name, _)| name.starts_with("SIDETONE_")).collect()
 }
 
 fn simulate(args: &Simulate) -> ExitCode {

@@ -151,6 +151,12 @@ impl Observer {
         self.desk.finish(self.capture.span.unwrap_or_default().1, sink);
     }
 
+    /// Other settings from now on: how scores are made, how legs find one another, tenants and routes. What is up goes
+    /// on and what was counted stays. The sizes of tables are those it began with.
+    pub fn reconfigure(&mut self, settings: Settings) {
+        self.desk.reconfigure(settings);
+    }
+
     /// Everything counted so far.
     pub fn totals(&self) -> Totals {
         let wire = self.decoder.counters();

@@ -77,6 +77,8 @@ pub struct Plan {
     pub rtcp: bool,
     /// Time of the first call attempt.
     pub start: Stamp,
+    /// Number of the first call attempt. Traffic that is mixed needs numbers far apart: addresses are made of them.
+    pub first: u32,
 }
 
 /// The course of a call or of a registration.
@@ -148,6 +150,7 @@ impl Default for Plan {
             outcomes: Vec::new(),
             rtcp: true,
             start: START,
+            first: 0,
         }
     }
 }
@@ -249,6 +252,12 @@ impl Traffic {
         })
     }
 
+    /// Time of the next frame.
+    pub fn due(&mut self) -> Option<Stamp> {
+        self.begin_due();
+        self.up.peek().map(|Reverse(first)| first.at)
+    }
+
     /// The next frame in order of time.
     pub fn next_frame(&mut self) -> Option<Frame<'_>> {
         self.begin_due();
@@ -316,13 +325,14 @@ impl Traffic {
                 self.next_registration += 1;
                 self.plan.calls + self.next_registration - 1
             };
-            let mut random = Random::new(self.plan.seed, u64::from(number));
+            let named = self.plan.first.wrapping_add(number);
+            let mut random = Random::new(self.plan.seed, u64::from(named));
             let outcome = if is_call {
                 self.plan.outcome_of_call(number, &mut random)
             } else {
                 self.plan.outcome_of_registration(&mut random)
             };
-            let actor = Box::new(Actor::new(&self.plan, &self.sound, number, outcome, begin, random));
+            let actor = Box::new(Actor::new(&self.plan, &self.sound, named, outcome, begin, random));
             self.up.push(Reverse(Up { at: begin, number, actor }));
         }
     }

@@ -22,7 +22,7 @@ mod defrag;
 mod ether;
 pub mod fast;
 mod ip;
-mod tunnel;
+pub(crate) mod tunnel;
 
 pub use decoder::{Counters, Decoder, Skip};
 

@@ -5,22 +5,71 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use crossbeam_channel::Receiver;
 use serde::Serialize;
 use serde_json::json;
+use tokio::time::Instant;
 
-use super::shared::Shared;
+use super::reload::Reload;
+use super::shared::{Fact, Shared};
+use super::sources::Counted;
+use super::{clock, hep, itself};
+use crate::Stamp;
 use crate::event::{Live, LiveCall, LiveStream};
-use crate::export::prometheus::Exposition;
-use crate::http::{Condition, Content, Format, Health, Later, Part, Query, Refusal};
+use crate::export::prometheus::{AgentStats, Exposition, SourceStats};
+use crate::http::{Condition, Content, Format, Health, Later, Part, Query, Refusal, Server};
+use crate::sandbox::Report;
 
 /// The pages of one agent.
 pub(super) struct Pages {
     shared: Arc<Shared>,
+    server: Arc<Server>,
+    reload: Arc<Reload>,
+    sandbox: Report,
+    /// The queue to the facts thread; read by nobody here.
+    queue: Receiver<Fact>,
+    started: Stamp,
 }
 
 impl Pages {
-    pub(super) fn new(shared: Arc<Shared>) -> Self {
-        Self { shared }
+    pub(super) fn new(
+        shared: Arc<Shared>,
+        server: Arc<Server>,
+        reload: Arc<Reload>,
+        sandbox: Report,
+        queue: Receiver<Fact>,
+    ) -> Self {
+        Self { shared, server, reload, sandbox, queue, started: clock::now() }
+    }
+
+    pub(super) fn reload(&self) -> &Arc<Reload> {
+        &self.reload
+    }
+
+    pub(super) fn shared(&self) -> &Arc<Shared> {
+        &self.shared
+    }
+
+    /// What the agent knows about itself.
+    fn stats(&self) -> AgentStats {
+        let source = |(interface, counted): (String, Counted)| SourceStats {
+            interface,
+            up: Some(counted.up),
+            packets: Some(counted.packets),
+            bytes: Some(counted.bytes),
+            drops: counted.drops,
+        };
+        let mut stats = AgentStats {
+            sources: self.shared.sources().clone().into_iter().map(source).collect(),
+            events_queued: self.queue.len() as u64,
+            events_lost: self.shared.lost_events.load(Ordering::Relaxed),
+            http: self.server.stats().snapshot(),
+            hep: self.shared.hep.borrow().clone(),
+            started: Some(self.started),
+            ..AgentStats::default()
+        };
+        itself::measure(&mut stats);
+        stats
     }
 
     /// A snapshot made after this call.
@@ -42,22 +91,33 @@ impl Pages {
             Err(refusal) => {
                 (Condition::Down, BTreeMap::from([("reason".into(), json!(refusal.to_string()))]))
             }
-            Ok(live) => (
-                if away > 0 { Condition::Degraded } else { Condition::Up },
-                BTreeMap::from([
+            Ok(live) => {
+                let refused = self.shared.why_refused();
+                let whole = away == 0 && refused.is_none();
+                let mut detail = BTreeMap::from([
                     ("packets".into(), json!(live.totals.packets)),
                     ("dropped".into(), json!(dropped)),
                     ("interfaces_away".into(), json!(away)),
                     ("calls".into(), json!(live.calls.len())),
                     ("streams".into(), json!(live.streams.len())),
-                ]),
-            ),
+                ]);
+                if let Some(reason) = refused {
+                    detail.insert("interfaces_refused".into(), json!(reason));
+                }
+                (if whole { Condition::Up } else { Condition::Degraded }, detail)
+            }
         };
         let part = |name: &str, (status, detail): (Condition, _)| Part { name: name.into(), status, detail };
         let queue = BTreeMap::from([("lost_events".into(), json!(lost))]);
         let events = if lost > 0 { Condition::Degraded } else { Condition::Up };
-        let mut parts = vec![part("capture", capture), part("events", (events, queue))];
-        parts.extend(self.shared.hep.borrow().health().map(|hep| part("hep", hep)));
+        let weakened = if self.sandbox.is_weakened() { Condition::Degraded } else { Condition::Up };
+        let mut parts = vec![
+            part("capture", capture),
+            part("events", (events, queue)),
+            part("sandbox", (weakened, self.sandbox.detail())),
+            self.reload.part(),
+        ];
+        parts.extend(hep::health(&self.shared.hep.borrow()).map(|hep| part("hep", hep)));
         parts
     }
 }
@@ -75,11 +135,13 @@ impl Content for Pages {
                 Format::Classic => Exposition::Classic,
                 Format::Protobuf => Exposition::Protobuf,
             };
+            let stats = self.stats();
             let mut body = Vec::new();
-            self.shared
-                .metrics()
-                .write(exposition, &mut body)
-                .map_err(|error| Refusal::Unavailable(error.to_string()))?;
+            let begun = Instant::now();
+            let mut metrics = self.shared.metrics();
+            metrics.agent(&stats);
+            metrics.write(exposition, &mut body).map_err(|error| Refusal::Unavailable(error.to_string()))?;
+            metrics.scraped(begun.elapsed().as_secs_f64());
             Ok(body)
         })
     }
@@ -124,7 +186,7 @@ impl Content for Pages {
     }
 
     fn config(&self) -> Later<'_, Result<Vec<u8>, Refusal>> {
-        Box::pin(async { Err(Refusal::Unavailable("the configuration is not shown yet".into())) })
+        Box::pin(async { json(&self.reload.document()) })
     }
 }
 

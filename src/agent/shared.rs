@@ -1,13 +1,16 @@
 //! What the threads of the agent share.
 
+use std::collections::BTreeMap;
+use std::io::{self, Write};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use super::hep::Counts;
+use super::sources::Counted;
 use crate::event::{Event, Live, Sink};
-use crate::export::prometheus::{AgentStats, Metrics, SourceStats};
+use crate::export::prometheus::{HepStats, Metrics};
+use crate::observer;
 
 /// What the capture thread tells.
 #[allow(clippy::large_enum_variant, reason = "moved once, into the queue")]
@@ -16,6 +19,13 @@ pub(super) enum Fact {
     Event(Event),
     /// What is up, because somebody asked.
     Live(Arc<Live>),
+}
+
+/// What the capture thread is to do from now on.
+#[derive(Clone, Debug)]
+pub(super) struct Orders {
+    pub(super) observer: observer::Settings,
+    pub(super) interfaces: Vec<String>,
 }
 
 /// Flags and counters of the capture, the snapshot it makes, and the metrics fed by its events.
@@ -34,12 +44,22 @@ pub(super) struct Shared {
     /// Interfaces that are away.
     pub(super) away: AtomicU64,
     /// What HEP has done.
-    pub(super) hep: watch::Sender<Counts>,
+    pub(super) hep: watch::Sender<HepStats>,
+    /// How often the capture thread came around.
+    pub(super) rounds: AtomicU64,
+    orders: Mutex<Option<Orders>>,
+    /// There are some.
+    is_ordered: AtomicBool,
+    /// Why the interfaces of the last orders are not captured on.
+    interfaces_refused: Mutex<Option<String>>,
+    /// What was counted on each interface.
+    sources: Mutex<BTreeMap<String, Counted>>,
     metrics: Mutex<Metrics>,
 }
 
-impl Default for Shared {
-    fn default() -> Self {
+impl Shared {
+    /// Nothing has happened yet.
+    pub(super) fn new(metrics: Metrics) -> Self {
         Self {
             stop: AtomicBool::new(false),
             wanted: AtomicBool::new(false),
@@ -47,40 +67,69 @@ impl Default for Shared {
             dropped: AtomicU64::new(0),
             lost_events: AtomicU64::new(0),
             away: AtomicU64::new(0),
-            hep: watch::Sender::new(Counts::default()),
-            metrics: Mutex::new(Metrics::new()),
+            hep: watch::Sender::new(HepStats::default()),
+            rounds: AtomicU64::new(0),
+            orders: Mutex::default(),
+            is_ordered: AtomicBool::new(false),
+            interfaces_refused: Mutex::default(),
+            sources: Mutex::default(),
+            metrics: Mutex::new(metrics),
         }
     }
-}
 
-impl Shared {
+    /// Tells the capture thread; what it has not looked at yet is replaced.
+    pub(super) fn order(&self, orders: Orders) {
+        *whole(&self.orders) = Some(orders);
+        self.is_ordered.store(true, Ordering::Release);
+    }
+
+    /// What the capture thread was told since it last asked.
+    pub(super) fn orders(&self) -> Option<Orders> {
+        if !self.is_ordered.load(Ordering::Acquire) {
+            return None;
+        }
+        self.is_ordered.store(false, Ordering::Release);
+        whole(&self.orders).take()
+    }
+
+    /// What became of the interfaces of the last orders.
+    pub(super) fn interfaces_refused(&self, reason: Option<String>) {
+        if let Some(reason) = &reason {
+            // Nobody is left to be told when standard error is closed.
+            let _ =
+                writeln!(io::stderr(), "sidetone: the interfaces captured on stay as they were: {reason}");
+        }
+        *whole(&self.interfaces_refused) = reason;
+    }
+
+    /// Why the interfaces of the last orders are not captured on.
+    pub(super) fn why_refused(&self) -> Option<String> {
+        whole(&self.interfaces_refused).clone()
+    }
+
     /// Takes one fact into the metrics; a snapshot is for the pages too.
     pub(super) fn take(&self, fact: Fact) {
         match fact {
             Fact::Event(event) => self.metrics().event(event),
             Fact::Live(live) => {
-                let stats = self.stats();
-                let mut metrics = self.metrics();
-                metrics.live(&live);
-                metrics.agent(&stats);
-                drop(metrics);
+                self.metrics().live(&live);
                 self.live.send_replace(live);
             }
         }
     }
 
-    /// What the agent knows about itself.
-    fn stats(&self) -> AgentStats {
-        let drops = self.dropped.load(Ordering::Relaxed);
-        AgentStats {
-            sources: vec![SourceStats { interface: "all".into(), drops, ..SourceStats::default() }],
-            events_lost: self.lost_events.load(Ordering::Relaxed),
-            ..AgentStats::default()
-        }
+    /// What was counted on each interface, by its name.
+    pub(super) fn sources(&self) -> MutexGuard<'_, BTreeMap<String, Counted>> {
+        whole(&self.sources)
     }
 
-    /// The metrics. Counters are whole after every step, so a thread that died left nothing half done.
+    /// The metrics.
     pub(super) fn metrics(&self) -> MutexGuard<'_, Metrics> {
-        self.metrics.lock().unwrap_or_else(PoisonError::into_inner)
+        whole(&self.metrics)
     }
+}
+
+/// Everything is whole after every step, so a thread that died left nothing half done.
+fn whole<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

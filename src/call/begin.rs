@@ -1,9 +1,11 @@
 //! How calls begin: initial INVITEs, their hops, and the legs that belong together (MEAS 5.4, 5.9).
 
+use std::net::IpAddr;
+
 use super::attempt::{Attempt, Phase};
 use super::dialog::{Dialogs, Life};
 use super::hop::{Hops, Noted};
-use super::leg::Correlation;
+use super::leg::{self, Correlation};
 use super::round_trip::RoundTrips;
 use super::state::{CALL_ID, Call, Classes, Legs, NEVER};
 use super::text::Text;
@@ -133,6 +135,19 @@ impl Calls {
         if let Some(earlier) = earlier {
             self.absorb(earlier, key, notices);
         }
+    }
+
+    /// Whether a B2BUA can have made one call of the other. The same media alone prove nothing: who plays the same
+    /// file into many calls, under the same SSRC each time, may be heard in all of them at once.
+    pub(super) fn may_be_legs(&self, one: CallKey, other: CallKey, relay: Option<IpAddr>) -> bool {
+        self.legs(one).any(|a| self.legs(other).any(|b| leg::may_be_of_one_call(a, b, relay)))
+    }
+
+    /// A call and its further legs that are up.
+    fn legs(&self, key: CallKey) -> impl Iterator<Item = &Call> {
+        let call = self.table.get(key);
+        let joined = call.into_iter().flat_map(|call| &call.legs.joined);
+        call.into_iter().chain(joined.filter_map(|&leg| self.table.get(leg)))
     }
 
     /// Makes a call, with its legs, a leg of another one.

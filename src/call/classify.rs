@@ -126,6 +126,16 @@ impl Pattern {
     }
 }
 
+impl fmt::Display for Pattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Exact(exact) => f.write_str(exact),
+            Self::Prefix(prefix) => write!(f, "{prefix}*"),
+            Self::Suffix(suffix) => write!(f, "*{suffix}"),
+        }
+    }
+}
+
 impl FromStr for Pattern {
     type Err = &'static str;
 
@@ -147,6 +157,11 @@ impl FromStr for Pattern {
 }
 
 impl Network {
+    /// Its first address.
+    pub fn base(&self) -> IpAddr {
+        self.base
+    }
+
     /// Whether the address lies in it.
     pub fn contains(&self, ip: IpAddr) -> bool {
         match (self.base, ip) {

@@ -36,6 +36,8 @@ pub struct Counters {
     pub glare: u64,
     /// Calls absorbed as legs of another one (MEAS 5.9).
     pub joined: u64,
+    /// Calls that carried the same media by chance: their signalling shows them to be two.
+    pub coincidences: u64,
     /// Legs that were not joined because their call had the most legs it may have.
     pub legs_refused: u64,
     /// Calls given up because the table was full.
@@ -106,6 +108,7 @@ impl Counters {
             early_media: 0,
             glare: 0,
             joined: 0,
+            coincidences: 0,
             legs_refused: 0,
             calls_evicted: 0,
             calls_refused: 0,

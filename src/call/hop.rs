@@ -102,7 +102,7 @@ impl Hops {
         (best.0 > Rank::Other).then_some(best.1)
     }
 
-    fn all(&self) -> impl Iterator<Item = &Hop> {
+    pub(super) fn all(&self) -> impl Iterator<Item = &Hop> {
         std::iter::once(&self.primary).chain(&self.others)
     }
 }

@@ -4,8 +4,13 @@
 //! (RFC 7315), a configured header, and, where the configuration allows guessing, called user and address of
 //! the B2BUA. A later INVITE that finds an earlier one there is a further leg of that call.
 
+use std::net::IpAddr;
+
 use super::fingerprint::{FingerprintMap, Fingerprints, bits};
+use super::state::{Call, FROM, TO};
+use super::text::Text;
 use super::{Arrival, CallKey, Settings};
+use crate::sip::uri::Uri;
 use crate::sip::{Message, StartLine};
 
 /// Live calls by what correlates them.
@@ -55,6 +60,38 @@ impl Correlation {
         let known = self.entries.into_iter().take(KINDS - 1).map(|place| (place, false));
         known.chain(std::iter::once((self.before, true))).filter(|&(place, _)| place != 0)
     }
+}
+
+/// Whether two calls that carry the same media can be two legs of one, by who called whom:
+///
+/// - into a host and out of it again, whoever relays the media;
+/// - both out of the host that also relays the media (RFC 3725);
+/// - both ends of both elsewhere: a B2BUA with several addresses, if it left one of the two users as it was.
+///
+/// Two calls from one host to one host are two calls, and so are those of two callers to one host.
+pub(super) fn may_be_of_one_call(a: &Call, b: &Call, relay: Option<IpAddr>) -> bool {
+    let ends = |call: &Call| {
+        let hop = call.hops.primary();
+        (bits(hop.source.ip), bits(hop.destination.ip))
+    };
+    let reaches = |call: &Call, host: u128| call.hops.all().any(|hop| bits(hop.destination.ip) == host);
+    let ((a_from, a_to), (b_from, b_to)) = (ends(a), ends(b));
+    match (reaches(a, b_from), reaches(b, a_from)) {
+        _ if (a_from, a_to) == (b_from, b_to) => false,
+        (true, false) | (false, true) => true,
+        // Two hosts that call one another, or two phones behind one address: the B2BUA tells who calls.
+        (true, true) => same_user(a, b),
+        (false, false) if a_from == b_from => relay.is_some_and(|relay| bits(relay) == a_from),
+        (false, false) => a_to != b_to && same_user(a, b),
+    }
+}
+
+/// Whether both calls have the same user in From, or in To.
+fn same_user(a: &Call, b: &Call) -> bool {
+    [FROM, TO].into_iter().any(|place| {
+        let user = |call| Uri::parse(Text::get(call, place)).map_or(&b""[..], |uri| uri.user);
+        !user(&a.text).is_empty() && user(&a.text) == user(&b.text)
+    })
 }
 
 /// Session-ID by its pair of UUIDs, whichever is the local one; the nil UUID of an INVITE counts as absent.

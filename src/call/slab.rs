@@ -60,6 +60,11 @@ impl<T> Slab<T> {
         Some(value)
     }
 
+    /// Every value, to be changed.
+    pub(super) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.slots.iter_mut().filter_map(|slot| slot.value.as_mut())
+    }
+
     /// Occupied slots in slot order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (CallKey, &T)> {
         self.slots.iter().enumerate().filter_map(|(index, slot)| {

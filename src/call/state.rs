@@ -1,6 +1,7 @@
 //! What is known of one call.
 
 use super::attempt::Attempt;
+use super::classify::Rule;
 use super::dialog::{self, Dialogs, Life};
 use super::extras::Extras;
 use super::gone::Fate;
@@ -99,6 +100,11 @@ impl Call {
         Some(replaced.unwrap_or(deadline))
     }
 
+    /// Not over, and no leg of another one.
+    pub(super) fn is_live(&self) -> bool {
+        self.end.is_none() && !self.told && self.legs.of.is_none()
+    }
+
     pub(super) fn is_from_caller(&self, heard: &Heard<'_>) -> bool {
         if heard.names.from_tag == heard.names.to_tag {
             // RFC 2543 without tags: only the addresses tell the two sides apart.
@@ -159,6 +165,18 @@ impl Classes {
         Self {
             tenant: classify::first(&settings.tenants, at, m),
             route: classify::first(&settings.routes, at, m),
+        }
+    }
+
+    /// The same names among other rules.
+    pub(super) fn among(self, old: &Settings, new: &Settings) -> Self {
+        let place = |old: &[Rule], new: &[Rule], place: Option<u16>| {
+            let name = &old.get(usize::from(place?))?.name;
+            new.iter().position(|rule| rule.name == *name).map(|place| place as u16)
+        };
+        Self {
+            tenant: place(&old.tenants, &new.tenants, self.tenant),
+            route: place(&old.routes, &new.routes, self.route),
         }
     }
 }

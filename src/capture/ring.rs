@@ -5,19 +5,20 @@
 //!              \-> frames in order -> take(&[Frame; 1..=64]) -> the block goes back
 //! ```
 //!
-//! Limits: the ring; when it is full the kernel drops packets and says how many ([`Ring::dropped`]). A VLAN tag that the
+//! Limits: the ring; when it is full the kernel drops packets and says how many ([`Live::dropped`]). A VLAN tag that the
 //! kernel took off the frame is not put back: nothing that is measured looks at it.
 #![allow(
     unsafe_code,
     reason = "memory shared with the kernel and socket options have no safe interface here"
 )]
 
-use std::ffi::CString;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use super::filter::{self, Instruction};
+use super::live::{Error, Interface, Live};
 use super::{BATCH, Take};
 use crate::Stamp;
 use crate::wire::{Frame, LinkType};
@@ -39,39 +40,6 @@ impl Default for Settings {
     }
 }
 
-/// What to capture on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Interface {
-    /// All there are, and those that come.
-    Any,
-    /// One, by its name; it may vanish and return.
-    Named(String),
-}
-
-/// Why there is no capture.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// CAP_NET_RAW is missing.
-    #[error(
-        "capturing packets needs the capability CAP_NET_RAW. Give it with one of: \
-         setcap cap_net_raw=ep FILE; AmbientCapabilities=CAP_NET_RAW in the systemd unit; \
-         docker run --cap-add NET_RAW; securityContext.capabilities.add: [NET_RAW] in a pod"
-    )]
-    NotPermitted,
-    /// No interface has that name.
-    #[error("there is no interface {0}; ip link shows those there are")]
-    NoInterface(String),
-    /// The system refused.
-    #[error("{action}: {cause}")]
-    System {
-        /// What was tried.
-        action: &'static str,
-        /// What the system answered.
-        #[source]
-        cause: io::Error,
-    },
-}
-
 /// A socket and its ring.
 #[derive(Debug)]
 pub struct Ring {
@@ -89,13 +57,13 @@ pub struct Ring {
 // kernel knows of.
 unsafe impl Send for Ring {}
 
-impl Ring {
-    /// Opens a socket, makes its ring and binds it. Needs CAP_NET_RAW; nothing after it does.
-    pub fn open(interface: Interface, settings: Settings) -> Result<Self, Error> {
-        let bound = match &interface {
-            Interface::Any => 0,
-            Interface::Named(name) => index_of(name).ok_or_else(|| Error::NoInterface(name.clone()))?,
-        };
+/// A packet socket that captures nothing yet: to be a ring later, when there is no right to open another.
+#[derive(Debug)]
+pub struct Socket(OwnedFd);
+
+impl Socket {
+    /// Needs CAP_NET_RAW; nothing after it does.
+    pub fn open() -> Result<Self, Error> {
         // SAFETY: no pointer is passed. Protocol 0: nothing is queued before the ring stands.
         let fd = unsafe { libc::socket(libc::AF_PACKET, libc::SOCK_RAW | libc::SOCK_CLOEXEC, 0) };
         if fd < 0 {
@@ -106,7 +74,32 @@ impl Ring {
             });
         }
         // SAFETY: the descriptor was just made and is nobody else's.
-        let socket = unsafe { OwnedFd::from_raw_fd(fd) };
+        Ok(Self(unsafe { OwnedFd::from_raw_fd(fd) }))
+    }
+
+    /// Number of an interface, if there is one of that name.
+    pub fn index_of(&self, name: &str) -> Option<u32> {
+        index_of(&self.0, name)
+    }
+}
+
+impl Ring {
+    /// Makes the ring of a socket and binds it. `program` says what is kept of each frame: see [`filter`].
+    pub fn on(
+        socket: Socket,
+        interface: Interface,
+        settings: Settings,
+        program: &[Instruction],
+    ) -> Result<Self, Error> {
+        let Socket(socket) = socket;
+        let bound = match &interface {
+            Interface::Any => 0,
+            Interface::Named(name) => {
+                index_of(&socket, name).ok_or_else(|| Error::NoInterface(name.clone()))?
+            }
+        };
+        // Until all stands, nothing: no frame that the program would refuse, none of the last interface.
+        attach(&socket, &filter::NOTHING)?;
         option(&socket, libc::PACKET_VERSION, &TPACKET_V3, "asking for TPACKET_V3")?;
         let blocks = settings.ring_bytes / settings.block_bytes;
         let request = [
@@ -134,23 +127,28 @@ impl Ring {
             let cause = io::Error::last_os_error();
             return Err(Error::System { action: "mapping the capture ring", cause });
         }
-        let mut ring = Self { socket, memory: memory.cast(), settings, next: 0, interface, bound };
-        ring.bind(bound).map_err(|cause| Error::System { action: "binding the packet socket", cause })?;
+        let ring = Self { socket, memory: memory.cast(), settings, next: 0, interface, bound };
+        bind(&ring.socket, bound)
+            .map_err(|cause| Error::System { action: "binding the packet socket", cause })?;
+        attach(&ring.socket, program)?;
         Ok(ring)
     }
 
-    /// What it captures on.
-    pub fn interface(&self) -> &Interface {
+    fn blocks(&self) -> usize {
+        self.settings.ring_bytes / self.settings.block_bytes
+    }
+}
+
+impl Live for Ring {
+    fn interface(&self) -> &Interface {
         &self.interface
     }
 
-    /// For poll(2).
-    pub fn fd(&self) -> RawFd {
+    fn fd(&self) -> RawFd {
         self.socket.as_raw_fd()
     }
 
-    /// Hands over the frames of all blocks that are ours now; true when there were any.
-    pub fn poll(&mut self, take: &mut Take<'_>) -> bool {
+    fn poll(&mut self, take: &mut Take<'_>) -> bool {
         let mut any = false;
         // Once around at most: whoever else waits gets their turn.
         for _ in 0..self.blocks() {
@@ -173,8 +171,7 @@ impl Ring {
         any
     }
 
-    /// Packets that the kernel has dropped since the last call because the ring was full.
-    pub fn dropped(&self) -> u64 {
+    fn dropped(&mut self) -> u64 {
         let mut statistics = [0_u32; 3];
         let mut length = size_of_val(&statistics) as libc::socklen_t;
         // SAFETY: the buffer is as long as `length` says; the kernel writes tpacket_stats_v3 there.
@@ -190,32 +187,25 @@ impl Ring {
         if result == 0 { u64::from(statistics[1]) } else { 0 }
     }
 
-    /// Binds anew when the interface came back under another number; false while it is away.
-    pub fn follow(&mut self) -> bool {
+    fn follow(&mut self) -> bool {
         let Interface::Named(name) = &self.interface else { return true };
-        let Some(index) = index_of(name) else { return false };
-        index == self.bound || self.bind(index).is_ok()
-    }
-
-    fn blocks(&self) -> usize {
-        self.settings.ring_bytes / self.settings.block_bytes
-    }
-
-    fn bind(&mut self, index: u32) -> io::Result<()> {
-        // SAFETY: all zero is a valid sockaddr_ll.
-        let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
-        address.sll_family = libc::AF_PACKET as u16;
-        address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
-        address.sll_ifindex = index as i32;
-        // SAFETY: the address is a sockaddr_ll, and its length is given.
-        let result = unsafe {
-            libc::bind(self.fd(), (&raw const address).cast(), size_of_val(&address) as libc::socklen_t)
-        };
-        if result < 0 {
-            return Err(io::Error::last_os_error());
+        let Some(index) = index_of(&self.socket, name) else { return false };
+        if index != self.bound {
+            if bind(&self.socket, index).is_err() {
+                return false;
+            }
+            self.bound = index;
         }
-        self.bound = index;
-        Ok(())
+        is_up(&self.socket, name)
+    }
+
+    fn release(self: Box<Self>) -> Option<Socket> {
+        let socket = self.socket.try_clone().ok()?;
+        // Nothing is to be queued where there is no ring.
+        attach(&socket, &filter::NOTHING).ok()?;
+        drop(self);
+        option(&socket, libc::PACKET_RX_RING, &[0_u32; 7], "giving back a capture ring").ok()?;
+        Some(Socket(socket))
     }
 }
 
@@ -232,10 +222,21 @@ pub fn wait(fds: &[RawFd], timeout_ms: i32) {
         fds.iter().map(|&fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 }).collect();
     // SAFETY: the array is as long as is said. A signal that interrupts it does no harm: it is called again.
     unsafe { libc::poll(polled.as_mut_ptr(), polled.len() as libc::nfds_t, timeout_ms) };
-    let failed = |poll: &libc::pollfd| poll.revents & libc::POLLERR != 0 && poll.revents & libc::POLLIN == 0;
-    if polled.iter().any(failed) {
-        // An interface that went away makes poll return at once, again and again.
-        std::thread::sleep(std::time::Duration::from_millis(20));
+    let failed = |poll: &&libc::pollfd| poll.revents & libc::POLLERR != 0;
+    for poll in polled.iter().filter(failed) {
+        // An interface went down. Until that is read, poll returns at once, again and again.
+        let mut error = 0_i32;
+        let mut length = size_of_val(&error) as libc::socklen_t;
+        // SAFETY: the buffer is as long as `length` says.
+        unsafe {
+            libc::getsockopt(
+                poll.fd,
+                libc::SOL_SOCKET,
+                libc::SO_ERROR,
+                (&raw mut error).cast(),
+                &raw mut length,
+            );
+        }
     }
 }
 
@@ -299,10 +300,65 @@ fn word(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..)?.first_chunk().map(|bytes| u32::from_ne_bytes(*bytes))
 }
 
-fn index_of(name: &str) -> Option<u32> {
-    let name = CString::new(name).ok()?;
-    // SAFETY: a string that ends with a zero byte.
-    Some(unsafe { libc::if_nametoindex(name.as_ptr()) }).filter(|&index| index > 0)
+/// Binds a packet socket to an interface, 0 = all, and takes frames of any protocol.
+pub(super) fn bind(socket: &impl AsRawFd, index: u32) -> io::Result<()> {
+    // SAFETY: all zero is a valid sockaddr_ll.
+    let mut address: libc::sockaddr_ll = unsafe { std::mem::zeroed() };
+    address.sll_family = libc::AF_PACKET as u16;
+    address.sll_protocol = (libc::ETH_P_ALL as u16).to_be();
+    address.sll_ifindex = index as i32;
+    // SAFETY: the address is a sockaddr_ll, and its length is given.
+    let result = unsafe {
+        libc::bind(socket.as_raw_fd(), (&raw const address).cast(), size_of_val(&address) as libc::socklen_t)
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
+/// Whether the time stamps of a packet socket are those of the network adapter.
+pub(super) fn has_adapter_clock(socket: &impl AsRawFd) -> bool {
+    let mut flags = 0_i32;
+    let mut length = size_of_val(&flags) as libc::socklen_t;
+    // SAFETY: the buffer is as long as `length` says.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_PACKET,
+            libc::PACKET_TIMESTAMP,
+            (&raw mut flags).cast(),
+            &raw mut length,
+        )
+    };
+    result == 0 && flags != 0
+}
+
+/// Number of an interface.
+pub(super) fn index_of(socket: &impl AsRawFd, name: &str) -> Option<u32> {
+    let answer = ask(socket, libc::SIOCGIFINDEX, name)?;
+    // SAFETY: the kernel has written the index.
+    u32::try_from(unsafe { answer.ifr_ifru.ifru_ifindex }).ok()
+}
+
+pub(super) fn is_up(socket: &impl AsRawFd, name: &str) -> bool {
+    // SAFETY: the kernel has written the flags.
+    let flags = ask(socket, libc::SIOCGIFFLAGS, name).map(|answer| unsafe { answer.ifr_ifru.ifru_flags });
+    flags.is_some_and(|flags| i32::from(flags) & libc::IFF_UP != 0)
+}
+
+/// netdevice(7), on the socket there is: to open another one may be forbidden by now.
+fn ask(socket: &impl AsRawFd, question: libc::Ioctl, name: &str) -> Option<libc::ifreq> {
+    // SAFETY: all zero is a valid ifreq.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    // The last byte stays the zero that ends the name.
+    let room = request.ifr_name.split_last_mut()?.1;
+    if name.is_empty() || name.len() > room.len() {
+        return None;
+    }
+    for (to, from) in room.iter_mut().zip(name.bytes()) {
+        *to = from as libc::c_char;
+    }
+    // SAFETY: the kernel reads and writes one ifreq.
+    let result = unsafe { libc::ioctl(socket.as_raw_fd(), question, &raw mut request) };
+    (result == 0).then_some(request)
 }
 
 fn option<T>(socket: &OwnedFd, name: i32, value: &T, action: &'static str) -> Result<(), Error> {
@@ -316,6 +372,23 @@ fn option<T>(socket: &OwnedFd, name: i32, value: &T, action: &'static str) -> Re
             size_of::<T>() as libc::socklen_t,
         )
     };
+    if result == 0 { Ok(()) } else { Err(Error::System { action, cause: io::Error::last_os_error() }) }
+}
+
+/// Sets the program that says what is kept of each frame.
+fn attach(socket: &impl AsRawFd, program: &[Instruction]) -> Result<(), Error> {
+    let described = libc::sock_fprog { len: program.len() as u16, filter: program.as_ptr().cast_mut() };
+    // SAFETY: the kernel copies `len` instructions from `filter`, which it does not write to, and checks them.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_FILTER,
+            (&raw const described).cast(),
+            size_of_val(&described) as libc::socklen_t,
+        )
+    };
+    let action = "attaching the capture filter";
     if result == 0 { Ok(()) } else { Err(Error::System { action, cause: io::Error::last_os_error() }) }
 }
 
@@ -409,8 +482,18 @@ mod tests {
     }
 
     #[test]
+    fn the_kernel_takes_the_filter() {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        attach(&socket, &filter::program()).unwrap();
+    }
+
+    #[test]
     fn an_interface_that_is_not_there_is_named() {
-        let error = Ring::open(Interface::Named("st-nowhere".into()), Settings::default()).unwrap_err();
+        let error = Error::NoInterface("st-nowhere".into());
         assert_eq!(error.to_string(), "there is no interface st-nowhere; ip link shows those there are");
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        assert_eq!(index_of(&socket, "st-nowhere"), None);
+        assert_eq!(index_of(&socket, "a-name-longer-than-any"), None);
+        assert_eq!(index_of(&socket, "lo"), Some(1));
     }
 }

@@ -6,7 +6,9 @@
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
 use std::ops::{Range, RangeInclusive};
+use std::str::FromStr;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
@@ -222,6 +224,24 @@ impl<'a> Section<'_, 'a> {
             .checked(key, |number| within(number, &range))
             .and_then(|number| usize::try_from(number).ok());
         *to = given.unwrap_or(*to);
+    }
+
+    /// A list of texts, each of which is read on.
+    pub(super) fn each<T: FromStr<Err: fmt::Display>>(&mut self, key: &'static str) -> Vec<T> {
+        let texts: Vec<String> = self.given(key).unwrap_or_default();
+        let mut values = Vec::new();
+        for text in texts {
+            match text.parse() {
+                Ok(value) => values.push(value),
+                Err(error) => self.wrong(key, format!("{text:?}: {error}")),
+            }
+        }
+        values
+    }
+
+    /// Whether it has this key.
+    pub(super) fn has(&self, key: &str) -> bool {
+        self.table.is_some_and(|table| table.contains_key(key))
     }
 
     /// Whether it has no other key than this one.

@@ -1,8 +1,5 @@
 //! `[[tenants]]` and `[[routes]]`: ordered rules that name calls.
 
-use std::fmt::Display;
-use std::str::FromStr;
-
 use super::file::within;
 use super::{Reader, Section};
 use crate::call::classify::{HeaderRule, Rule};
@@ -31,9 +28,9 @@ fn rule(section: &mut Section<'_, '_>) -> Rule {
     if name.is_none() {
         section.incomplete("entry has no name", "give it name = \"...\", which is what its calls are called");
     }
-    let domain = each(section, "domain");
+    let domain = section.each("domain");
     let header: Option<String> = section.given("header");
-    let values = each(section, "header_value");
+    let values = section.each("header_value");
     if header.is_none() && !values.is_empty() {
         section.wrong("header_value", "name the header too: header = \"X-Tenant\"".into());
     }
@@ -49,24 +46,11 @@ fn rule(section: &mut Section<'_, '_>) -> Rule {
         header,
         from_number: section.given("from_number").unwrap_or_default(),
         to_number: section.given("to_number").unwrap_or_default(),
-        source: each(section, "source"),
+        source: section.each("source"),
         source_port,
-        destination: each(section, "destination"),
+        destination: section.each("destination"),
         destination_port,
     }
-}
-
-/// A list of texts, each of which is read on.
-fn each<T: FromStr<Err: Display>>(section: &mut Section<'_, '_>, key: &'static str) -> Vec<T> {
-    let texts: Vec<String> = section.given(key).unwrap_or_default();
-    let mut values = Vec::new();
-    for text in texts {
-        match text.parse() {
-            Ok(value) => values.push(value),
-            Err(error) => section.wrong(key, format!("{text:?}: {error}")),
-        }
-    }
-    values
 }
 
 /// Rules are compared one by one with each new call, and their names become label values.

@@ -14,9 +14,12 @@ fn problems(text: &str, pairs: &[(&str, &str)]) -> Vec<String> {
 }
 
 /// Every key there is, with a value that is not its default.
-const ALL: &str = r#"
+pub(crate) const ALL: &str = r#"
 [capture]
 interfaces = ["eth0", "eth1"]
+source = "pcap"
+filter = "udp"
+clock = "adapter"
 ring_bytes = 16777216
 decode_hep = true
 
@@ -50,6 +53,19 @@ fragment_bytes = 0x100000
 tcp_flows = 80
 tcp_flow_bytes = 65536
 tcp_bytes = 90000
+
+[metrics]
+aliases = ["siprec"]
+sessions_max = 50
+series_max = 500
+local_addresses = ["192.0.2.0/24", "2001:db8::1"]
+rtp_ports = "30000-39999"
+
+[[trunks]]
+name = "carrier"
+peers = ["203.0.113.0/24", "198.51.100.7:5080"]
+capacity_in = 30
+capacity_out = 60
 
 [quality]
 assumed_owd_ms = 40
@@ -244,6 +260,42 @@ port = 5060
 }
 
 #[test]
+fn what_metrics_there_are_is_read() {
+    let metrics = read("s.toml", ALL, &BTreeMap::new()).unwrap().metrics;
+    assert!(metrics.aliases);
+    assert_eq!((metrics.sessions_max, metrics.series_max), (50, 500));
+    assert_eq!((metrics.local.len(), metrics.rtp_ports), (2, 30_000..=39_999));
+    let [trunk] = metrics.trunks.as_slice() else { panic!("{:?}", metrics.trunks) };
+    assert_eq!((trunk.peers.len(), trunk.capacity_in, trunk.capacity_out), (2, Some(30), Some(60)));
+}
+
+#[test]
+fn what_is_wrong_with_metrics_is_told() {
+    let text = "\
+[metrics]
+aliases = \"homer\"
+rtp_ports = \"39999-30000\"
+local_addresses = \"here\"
+[[trunks]]
+name = \"a\"
+[[trunks]]
+name = \"a\"
+peers = [\"203.0.113.9:port\"]
+";
+    let found = problems(text, &[]);
+    let places: Vec<_> = found.iter().map(|problem| problem.split(';').next().unwrap()).collect();
+    let expected = [
+        "s.toml:2: metrics.aliases is wrong",
+        "s.toml:3: metrics.rtp_ports is wrong",
+        "s.toml:4: metrics.local_addresses is wrong",
+        "s.toml:5: trunks entry has no peers",
+        "s.toml:8: trunks.name is wrong",
+        "s.toml:9: trunks.peers is wrong",
+    ];
+    assert_eq!(places, expected, "{found:#?}");
+}
+
+#[test]
 fn broken_toml_is_told_with_its_lines() {
     let found = problems("[limits]\ncalls = = 3\nstreams = 0\n[sip\n", &[]);
     assert!(found[0].starts_with("s.toml:2: "), "{found:#?}");
@@ -289,6 +341,7 @@ fn every_key_is_documented_and_no_other() {
         let (section, name) = key.rsplit_once('.').unwrap();
         let heading = match section {
             "tenants" | "routes" => "### `[[tenants]]`, `[[routes]]`".to_owned(),
+            "trunks" => "### `[[trunks]]`".to_owned(),
             _ if section.contains('"') => "### `[quality.codecs.\"NAME\"]`".to_owned(),
             _ => format!("### `[{section}]`"),
         };

@@ -21,6 +21,7 @@ mod report;
 mod sender;
 mod spool;
 
+use serde::Serialize;
 use std::time::Duration;
 
 pub use self::peer::{NotAPeer, Peer};
@@ -82,7 +83,8 @@ impl Default for Settings {
 }
 
 /// How RTCP is sent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Rtcp {
     /// Retold as JSON, as Homer wants it: the first report of each packet.
     #[default]

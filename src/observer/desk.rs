@@ -81,6 +81,12 @@ impl Desk {
         }
     }
 
+    /// Other settings from now on.
+    pub(crate) fn reconfigure(&mut self, settings: Settings) {
+        self.media.rating = settings.rating;
+        self.talk.calls.reconfigure(settings.calls);
+    }
+
     /// A packet of any transport.
     pub(crate) fn packet(&mut self, stamp: Stamp, packet: &Packet<'_>, sink: &mut impl Sink) {
         let Self { media, talk, tcp, sctp } = self;
@@ -221,7 +227,7 @@ impl Desk {
                 one_way,
             });
         }
-        media.without_call(&mut live.streams);
+        media.without_call(|call| talk.calls.is_live(call), &mut live.streams);
         let calls = talk.calls.tables();
         live.registrations = calls.bindings;
         live.tables = vec![
@@ -482,8 +488,10 @@ impl Talk {
 
     /// Passes on what calls had to say.
     fn tell(&mut self, media: &mut Media, sink: &mut impl Sink) {
-        for (kept, absorbed) in std::mem::take(&mut media.joins) {
-            self.calls.join(kept, absorbed, &mut self.notices);
+        for same in std::mem::take(&mut media.joins) {
+            if self.calls.join(same.calls.0, same.calls.1, same.relay, &mut self.notices) {
+                media.confirm(&same);
+            }
         }
         for notice in self.notices.drain(..) {
             match notice {

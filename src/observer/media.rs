@@ -12,6 +12,7 @@ mod hops;
 mod live;
 
 use std::collections::VecDeque;
+use std::net::IpAddr;
 
 use foldhash::fast::RandomState;
 use hashbrown::{HashMap, HashTable};
@@ -58,7 +59,7 @@ pub(crate) struct Media {
     pub(crate) round_trips: RoundTrips,
     /// XR reports and the call of their stream, until the owner has told them.
     pub(crate) reports: Vec<(Option<CallKey>, Report)>,
-    rating: Rating,
+    pub(crate) rating: Rating,
     serial: u32,
     /// Where the search for a stream to evict goes on.
     hand: u32,
@@ -70,8 +71,8 @@ pub(crate) struct Media {
     pub(crate) dropped_until: Stamp,
     /// Streams that are over, with their call, until the owner has told them.
     pub(crate) ended: Vec<(Option<CallKey>, event::Stream)>,
-    /// Calls that carry the same media: legs of one (MEAS 5.9).
-    pub(crate) joins: Vec<(CallKey, CallKey)>,
+    /// Calls that carry the same media: perhaps legs of one (MEAS 5.9).
+    pub(crate) joins: Vec<SameMedia>,
     pub(crate) counters: Counters,
 }
 
@@ -134,12 +135,25 @@ struct HopMatch {
     first: u32,
 }
 
+/// A stream that carries on one of another call, if calls agree that both are legs of one.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct SameMedia {
+    pub(crate) calls: (CallKey, CallKey),
+    /// The host that took the packets in and gave them out, if it was one.
+    pub(crate) relay: Option<IpAddr>,
+    stream: u32,
+    serial: u32,
+    before: HopMatch,
+}
+
 /// An endpoint that SDP named.
 struct Target {
     call: CallKey,
     /// Who receives here.
     side: Side,
     secure: bool,
+    /// Several calls that are up have named it; this is the newest of them.
+    shared: bool,
     formats: Box<[Format]>,
 }
 
@@ -286,9 +300,8 @@ impl Media {
         sink: &mut impl Sink,
     ) {
         let (source, destination) = (flow.source(), flow.destination());
-        let by_source = !self.targets.contains_key(&destination);
-        let target = if by_source { self.targets.get(&source) } else { self.targets.get(&destination) };
-        let announced = target.is_some();
+        let by_source = self.sender_tells_more(&flow);
+        let announced = self.targets.contains_key(if by_source { &source } else { &destination });
         if announced || self.named.contains(&flow) {
             let origin = if announced { Origin::Sdp } else { Origin::Rtcp };
             let mut run = self.probation.release(source, destination, header.fixed.ssrc);
@@ -300,6 +313,16 @@ impl Media {
             {
                 self.open(flow, &run, Origin::Heuristic, by_source, sink);
             }
+        }
+    }
+
+    /// Whether the call of a flow is found by where it comes from: where it goes nobody announced, or several calls
+    /// did, and of the sender's endpoint only one.
+    fn sender_tells_more(&self, flow: &Flow) -> bool {
+        let of_one = |endpoint| self.targets.get(&endpoint).is_some_and(|target| !target.shared);
+        match self.targets.get(&flow.destination()) {
+            None => true,
+            Some(target) => target.shared && of_one(flow.source()),
         }
     }
 
@@ -322,7 +345,7 @@ impl Media {
         let stream = Stream::open(&Packet::of(first), secure, &formats);
         self.serial += 1;
         let ssrc = flow.ssrc();
-        let same_ssrc = self.by_ssrc.get(&ssrc).copied().unwrap_or(NONE);
+        let candidate = self.earlier_hop_of(&flow, call);
         let hash = flow.hash_with(&self.hasher);
         let index = self.streams.insert(Slot {
             stream,
@@ -335,13 +358,7 @@ impl Media {
             by_source,
             early: false,
             overlap_seconds: 0,
-            hop: HopMatch {
-                candidate: if same_ssrc == NONE { BY_PAYLOAD } else { same_ssrc },
-                looked: 0,
-                equal: 0,
-                place: 0,
-                first: self.serial,
-            },
+            hop: HopMatch { candidate, looked: 0, equal: 0, place: 0, first: self.serial },
             ending: None,
             reported: None,
             worst_window: f32::INFINITY,
@@ -402,10 +419,17 @@ impl Media {
                 self.counters.targets_refused += 1;
                 continue;
             }
-            let target =
-                Target { call, side, secure: media.secure, formats: media.formats.as_slice().into() };
+            let old = self.targets.get(&endpoint);
+            let known = old.is_some_and(|old| old.call == call);
+            let target = Target {
+                call,
+                side,
+                secure: media.secure,
+                shared: old.is_some_and(|old| old.shared || !known),
+                formats: media.formats.as_slice().into(),
+            };
             let direction = target.direction(false);
-            let known = self.targets.insert(endpoint, target).is_some_and(|old| old.call == call);
+            self.targets.insert(endpoint, target);
             if known {
                 self.learn(call, endpoint);
             } else if !own.targets.contains(&endpoint) {

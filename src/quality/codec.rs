@@ -42,6 +42,13 @@ pub struct Row {
     pub source: &'static str,
 }
 
+impl Row {
+    /// Whether the operator has set its constants.
+    pub fn is_configured(&self) -> bool {
+        self.source == CONFIGURED
+    }
+}
+
 /// `AMR/12.2`, or `GSM` where there is only one mode.
 impl fmt::Display for Row {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -755,7 +755,7 @@ const MAX_OTHERS: usize = 7;
 /// A stream that was silent for longer begins a new segment (MEAS 1.1, 1.3).
 pub(crate) const IDLE_NANOS: i64 = 30_000_000_000;
 /// One packet in so many is listened to (MEAS 6.2).
-const LISTEN_TO_EVERY: u64 = 32;
+pub(crate) const LISTEN_TO_EVERY: u64 = 32;
 /// MEAS 6.5.
 const STALL_NANOS: i64 = 500_000_000;
 /// Arrival and media time that differ by less tell of silence, not of a stall (MEAS 1.8).

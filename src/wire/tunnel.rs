@@ -7,6 +7,9 @@ use super::Skip;
 use super::cursor::{Cursor, Layer, Step};
 use super::ether::{self, ETHERNET_BRIDGING, IPV4, IPV6, MPLS, MPLS_MULTICAST};
 
+/// Destination ports of UDP behind which a tunnel may be.
+pub(crate) const UDP_PORTS: [u16; 4] = [GTP_U, VXLAN, GENEVE, VXLAN_LINUX];
+
 /// Whether a datagram to this port may be a tunnel.
 #[inline]
 pub(super) fn is_udp_port(destination: u16) -> bool {

@@ -271,7 +271,7 @@ impl World {
     }
 
     pub(super) fn join(&mut self, one: CallKey, other: CallKey) {
-        self.calls.join(one, other, &mut self.notices);
+        self.calls.join(one, other, None, &mut self.notices);
         self.settle();
     }
 

@@ -1,6 +1,6 @@
 //! One call on several hops, and in several legs.
 
-use super::build::{Sip, World, answered_call, invite, micros, request, response};
+use super::build::{Sip, World, answered_call, invite, micros, party, request, response};
 use crate::call::classify::Rule;
 use crate::call::{Settings, Side};
 use crate::event::{CallResult, EndReason};
@@ -213,6 +213,36 @@ fn shared_media_join_calls_and_the_first_one_stays() {
     let world = world.finish();
     let [call] = world.records.as_slice() else { panic!("{:#?}", world.records) };
     assert_eq!((call.call_id.as_str(), call.call_ids.len()), ("c1", 2));
+}
+
+/// Whether media join two calls on these hops, whose From is the same; `other_user` changes both users.
+fn media_join(first: &str, second: &str, other_user: bool, relay: Option<char>) -> bool {
+    let mut world = World::new();
+    let one = world.feed(&invite(0.0, 1, "b1").hop(first, 1)).unwrap().call;
+    let leg = invite(0.5, 1, "x1").hop(second, 1).call_id("c2").with(|sip| {
+        if other_user {
+            (sip.from_uri, sip.to_uri) = ("sip:7@x.example".into(), "sip:8@x.example".into());
+        }
+    });
+    let other = world.feed(&leg).unwrap().call;
+    world.calls.join(one, other, relay.map(|letter| party(letter).ip), &mut Vec::new());
+    assert_eq!(world.calls.counters().coincidences, 1 - world.calls.counters().joined);
+    world.calls.counters().joined == 1
+}
+
+#[test]
+fn the_same_media_join_no_calls_that_no_b2bua_can_have_made_of_one_another() {
+    for relay in [None, Some('P'), Some('U')] {
+        assert!(!media_join("U>P", "U>P", false, relay), "one caller, twice");
+        assert!(!media_join("U>P", "G>P", false, relay), "two callers of one host");
+        assert!(!media_join("U>P", "P>U", true, relay), "two hosts that call one another");
+        assert!(!media_join("U>P", "G>Q", true, relay), "strangers");
+        assert!(media_join("U>P", "P>G", true, relay), "into a host and out of it");
+        assert!(media_join("P>G", "U>P", true, relay), "the same, captured in the wrong order");
+        assert!(media_join("U>P", "P>U", false, relay), "two phones behind one address");
+        assert!(media_join("U>P", "Q>G", false, relay), "a B2BUA with two addresses");
+        assert_eq!(media_join("U>P", "U>G", true, relay), relay == Some('U'), "third party call control");
+    }
 }
 
 #[test]

@@ -9,6 +9,7 @@
 //! Matched by the address pair on which the call was first seen, its primary hop. A call holds its place on the
 //! trunk from its first INVITE to its end.
 
+use std::fmt;
 use std::net::SocketAddr;
 use std::str::FromStr;
 
@@ -42,6 +43,15 @@ pub struct Peer {
 impl Peer {
     fn is(&self, endpoint: Endpoint) -> bool {
         self.port.is_none_or(|port| port == endpoint.port) && self.network.contains(endpoint.ip)
+    }
+}
+
+impl fmt::Display for Peer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            Some(port) => write!(f, "{}", SocketAddr::new(self.network.base(), port)),
+            None => write!(f, "{}", self.network),
+        }
     }
 }
 

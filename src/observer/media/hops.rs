@@ -1,10 +1,27 @@
 //! The same media on another 5-tuple: before and behind a relay (MEAS 1.11.4).
 
-use super::{BY_PAYLOAD, HopMatch, Media, NONE, Slot};
+use super::{BY_PAYLOAD, HopMatch, Media, NONE, SameMedia, Slot};
+use crate::call::CallKey;
+use crate::observer::flow::Flow;
 use crate::observer::relay::Verdict;
 use crate::rtp::packet::Packet;
 
 impl Media {
+    /// The stream of the same SSRC that a new one may carry on: one of its own call rather than the newest of all,
+    /// for not every sender draws its SSRC at random (RFC 3550 8.1).
+    pub(super) fn earlier_hop_of(&self, flow: &Flow, call: Option<CallKey>) -> u32 {
+        let newest = self.by_ssrc.get(&flow.ssrc()).copied();
+        let Some(newest) = newest else { return BY_PAYLOAD };
+        let fits = |index: &u32| {
+            self.streams
+                .get(*index)
+                .is_some_and(|slot| slot.flow.ssrc() == flow.ssrc() && carries_on(&slot.flow, flow))
+        };
+        let own = call.and_then(|call| self.calls.get(call.index as usize)?.as_ref());
+        let own = own.and_then(|own| own.streams.iter().rev().copied().find(fits));
+        own.or(Some(newest).filter(fits)).unwrap_or(NONE)
+    }
+
     /// Does an earlier hop carry the same packets (MEAS 1.11.4)? Three of the first five decide; where no other
     /// stream has its SSRC, the payload does.
     #[cold]
@@ -39,11 +56,16 @@ impl Media {
     /// A stream carries on what another one brought: it is the next hop, and of the same call.
     pub(super) fn follows(&mut self, index: u32, before: u32) {
         let Some(before) = self.streams.get(before) else { return };
-        let (hop, call, direction) = (before.hop, before.call, before.direction);
+        let (hop, call, direction, into) =
+            (before.hop, before.call, before.direction, before.flow.destination().ip);
         let Some(slot) = self.streams.get_mut(index) else { return };
-        (slot.hop.first, slot.hop.place) = (hop.first, hop.place.saturating_add(1));
         match (call, slot.call) {
-            (Some(call), Some(own)) if own != call => self.joins.push((call, own)),
+            (Some(call), Some(own)) if own != call => {
+                let relay = Some(into).filter(|&into| into == slot.flow.source().ip);
+                let serial = slot.serial;
+                self.joins.push(SameMedia { calls: (call, own), relay, stream: index, serial, before: hop });
+                return;
+            }
             (Some(call), None) => {
                 slot.call = Some(call);
                 slot.direction = direction;
@@ -52,6 +74,20 @@ impl Media {
                 self.adopt(index, call);
             }
             _ => {}
+        }
+        self.place_behind(index, hop);
+    }
+
+    /// Two calls are legs of one, so the media they share are hops.
+    pub(crate) fn confirm(&mut self, same: &SameMedia) {
+        if self.streams.get(same.stream).is_some_and(|slot| slot.serial == same.serial) {
+            self.place_behind(same.stream, same.before);
+        }
+    }
+
+    fn place_behind(&mut self, index: u32, before: HopMatch) {
+        if let Some(slot) = self.streams.get_mut(index) {
+            (slot.hop.first, slot.hop.place) = (before.first, before.place.saturating_add(1));
         }
     }
 }
@@ -65,6 +101,20 @@ impl Slot {
         let meet = to == relay || self.call.is_some() && self.call == other.call;
         meet && from != relay && to != other.flow.destination().ip && self.hop.first != other.serial
     }
+}
+
+/// Whether the second flow can be the first one on a later hop, by its addresses: behind a relay with one address or
+/// two, or with one end rewritten by NAT. Two that go into one host or come out of one are two.
+fn carries_on(before: &Flow, behind: &Flow) -> bool {
+    let (from, into) = (before.source(), before.destination());
+    let (out_of, to) = (behind.source(), behind.destination());
+    if from == to {
+        // An echo.
+        return false;
+    }
+    let relay = into.ip == out_of.ip;
+    let nat = (into == to) != (from == out_of);
+    relay || nat || (from.ip != out_of.ip && into.ip != to.ip && from.ip != to.ip)
 }
 
 /// MEAS 1.11.4: equal packets that make two streams hops of one, and packets looked at.

@@ -41,12 +41,13 @@ impl Media {
         (most.map(|(_, codec)| codec), media.hearing.one_way)
     }
 
-    /// The streams that belong to no call.
-    pub(crate) fn without_call(&self, into: &mut Vec<LiveStream>) {
+    /// The streams that belong to no call, or to one that is over: a stream is there until it is told, or what was
+    /// counted of it so far would be forgotten.
+    pub(crate) fn without_call(&self, is_up: impl Fn(CallKey) -> bool, into: &mut Vec<LiveStream>) {
         into.extend(
             self.streams
                 .iter()
-                .filter(|(_, slot)| slot.call.is_none())
+                .filter(|(_, slot)| !slot.call.is_some_and(&is_up))
                 .map(|(_, slot)| self.live(slot, None)),
         );
     }

@@ -1,0 +1,297 @@
+//! The configuration in force, key by key: what `/api/config` shows, and what another one would change.
+
+use std::fmt::{self, Display};
+
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+
+use super::Config;
+use crate::call::classify::{Pattern, Rule};
+use crate::export::prometheus::Trunk;
+use crate::hep::Key;
+
+/// One key and what it stands at.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Setting {
+    /// `section.key`, or the name of a list.
+    pub key: &'static str,
+    /// Its value; null = none.
+    pub value: Value,
+    /// When another value comes into force.
+    pub taken: Taken,
+    /// Never shown.
+    pub secret: bool,
+}
+
+/// When another value of a key comes into force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Taken {
+    /// With the reload.
+    Now,
+    /// When the agent is started anew: it needs rights that were given up, or tables of another size.
+    Restart,
+}
+
+/// A key with another value than before.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Change {
+    /// `section.key`, or the name of a list.
+    pub key: &'static str,
+    /// What it was.
+    pub old: Value,
+    /// What it is now.
+    pub new: Value,
+    /// When the new value comes into force.
+    pub taken: Taken,
+}
+
+/// `quality.plc: true -> false`
+impl Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {} -> {}", self.key, brief(&self.old), brief(&self.new))
+    }
+}
+
+impl Config {
+    /// Every key there is.
+    pub fn settings(&self) -> Vec<Setting> {
+        let Self { agent, observer, metrics } = self;
+        let (capture, incoming, outgoing) = (&agent.capture, &agent.hep.incoming, &agent.hep.outgoing);
+        let (limits, rating, calls) = (&observer.limits, &observer.rating, &observer.calls);
+        let now = |key, value| Setting { key, value, taken: Taken::Now, secret: false };
+        let restart = |key, value| Setting { key, value, taken: Taken::Restart, secret: false };
+        let secret = |key, value| Setting { key, value, taken: Taken::Restart, secret: true };
+        let local: Vec<_> = metrics.local.iter().map(ToString::to_string).collect();
+        let ports = format!("{}-{}", metrics.rtp_ports.start(), metrics.rtp_ports.end());
+        vec![
+            now("capture.interfaces", json!(capture.interfaces)),
+            restart("capture.source", json!(capture.kind)),
+            restart("capture.filter", json!(capture.filter)),
+            restart("capture.clock", json!(if capture.adapter_clock { "adapter" } else { "host" })),
+            restart("capture.ring_bytes", json!(capture.ring.ring_bytes)),
+            restart("capture.decode_hep", json!(agent.hep.decode)),
+            restart("hep.listen", texts(&incoming.listen)),
+            secret("hep.key", key(&incoming.key)),
+            restart("hep.connections", json!(incoming.connections)),
+            restart("hep.idle_seconds", json!(incoming.idle_seconds)),
+            restart("hep.send", texts(&agent.hep.send)),
+            secret("hep.send_key", key(&outgoing.key)),
+            restart("hep.agent_id", json!(outgoing.agent)),
+            restart("hep.node", json!(outgoing.node)),
+            restart("hep.compress", json!(outgoing.compress)),
+            restart("hep.rtcp", json!(outgoing.rtcp)),
+            restart("hep.reports", json!(outgoing.reports)),
+            restart("hep.spool_bytes", json!(outgoing.spool_bytes)),
+            now("metrics.aliases", json!(if metrics.aliases { &["siprec"][..] } else { &[] })),
+            now("metrics.sessions_max", json!(metrics.sessions_max)),
+            restart("metrics.series_max", json!(metrics.series_max)),
+            now("metrics.local_addresses", json!(local)),
+            now("metrics.rtp_ports", json!(ports)),
+            now("trunks", metrics.trunks.iter().map(trunk).collect()),
+            restart("http.listen", json!(agent.listen)),
+            now("http.web_config", json!(agent.web_config)),
+            restart("limits.calls", json!(limits.calls)),
+            restart("limits.transactions", json!(limits.transactions)),
+            restart("limits.registrations", json!(limits.registrations)),
+            restart("limits.streams", json!(limits.streams)),
+            restart("limits.endpoints", json!(limits.endpoints)),
+            restart("limits.candidates", json!(limits.candidates)),
+            restart("limits.fragments", json!(limits.fragments)),
+            restart("limits.fragment_bytes", json!(limits.fragment_bytes)),
+            restart("limits.tcp_flows", json!(limits.tcp_flows)),
+            restart("limits.tcp_flow_bytes", json!(limits.tcp_flow_bytes)),
+            restart("limits.tcp_bytes", json!(limits.tcp_bytes)),
+            now("quality.assumed_owd_ms", json!(rating.assumed_delay_ms)),
+            now("quality.endpoint_delay_ms", json!(rating.endpoint_delay_ms)),
+            now("quality.plc", json!(rating.concealment)),
+            now("quality.codecs", codecs(self)),
+            now("sip.correlation_headers", json!(calls.correlation_headers)),
+            now("sip.join_heuristics", json!(calls.heuristics)),
+            now("tenants", calls.tenants.iter().map(rule).collect()),
+            now("routes", calls.routes.iter().map(rule).collect()),
+        ]
+    }
+
+    /// All of it as one JSON object, section by section. Secrets are not in it.
+    pub fn document(&self) -> Value {
+        let mut document = Map::new();
+        for setting in self.settings() {
+            let value = setting.shown();
+            match setting.key.split_once('.') {
+                None => drop(document.insert(setting.key.into(), value)),
+                Some((section, key)) => {
+                    let section = document.entry(section).or_insert_with(|| json!({}));
+                    if let Value::Object(section) = section {
+                        section.insert(key.into(), value);
+                    }
+                }
+            }
+        }
+        Value::Object(document)
+    }
+}
+
+impl Setting {
+    fn shown(&self) -> Value {
+        if self.secret && !self.value.is_null() { json!(HIDDEN) } else { self.value.clone() }
+    }
+}
+
+/// What changes from `old` to `new`, in the order of the keys. A secret that changed is told without its value.
+pub fn difference(old: &Config, new: &Config) -> Vec<Change> {
+    let pairs = old.settings().into_iter().zip(new.settings());
+    pairs
+        .filter(|(old, new)| old.value != new.value)
+        .map(|(old, new)| Change { key: old.key, old: old.shown(), new: new.shown(), taken: new.taken })
+        .collect()
+}
+
+/// The constants that are not the built-in ones.
+fn codecs(config: &Config) -> Value {
+    let rows = config.observer.rating.impairments.rows().iter().filter(|row| row.is_configured());
+    let entry = |row: &crate::quality::codec::Row| {
+        (row.to_string(), json!({ "ie": row.impairment.ie, "bpl": row.impairment.bpl }))
+    };
+    Value::Object(rows.map(entry).collect())
+}
+
+fn texts<T: Display>(values: &[T]) -> Value {
+    values.iter().map(|value| Value::from(value.to_string())).collect()
+}
+
+/// Compared, and never shown.
+fn key(key: &Key) -> Value {
+    if key.bytes().is_empty() { Value::Null } else { json!(key.bytes()) }
+}
+
+fn trunk(trunk: &Trunk) -> Value {
+    said(json!({
+        "name": trunk.name,
+        "peers": texts(&trunk.peers),
+        "capacity_in": trunk.capacity_in,
+        "capacity_out": trunk.capacity_out,
+    }))
+}
+
+fn rule(rule: &Rule) -> Value {
+    let patterns = |patterns: &[Pattern]| patterns.iter().map(Pattern::to_string).collect::<Vec<_>>();
+    said(json!({
+        "name": rule.name,
+        "domain": patterns(&rule.domain),
+        "header": rule.header.as_ref().map(|header| &header.name),
+        "header_value": rule.header.as_ref().map_or_else(Vec::new, |header| patterns(&header.values)),
+        "from_number": rule.from_number,
+        "to_number": rule.to_number,
+        "source": rule.source.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "source_port": rule.source_port,
+        "destination": rule.destination.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "destination_port": rule.destination_port,
+    }))
+}
+
+/// Without what is not set.
+fn said(all: Value) -> Value {
+    let Value::Object(keys) = all else { return all };
+    let said = |value: &Value| !value.is_null() && value.as_array().is_none_or(|list| !list.is_empty());
+    Value::Object(keys.into_iter().filter(|(_, value)| said(value)).collect())
+}
+
+/// A value for a line of text.
+fn brief(value: &Value) -> String {
+    match value {
+        Value::Null => "none".into(),
+        Value::Array(list) if list.iter().any(Value::is_object) => format!("{} rules", list.len()),
+        Value::Array(list) if list.is_empty() => "none".into(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+const HIDDEN: &str = "(hidden)";
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::config::file::Reader;
+    use crate::config::{EVERY_KEY, read};
+
+    fn config(text: &str) -> Config {
+        read("s.toml", text, &BTreeMap::new()).unwrap()
+    }
+
+    #[test]
+    fn a_difference_names_keys_values_and_when() {
+        let old = config("[limits]\ncalls = 7\n[[tenants]]\nname = \"a\"");
+        let new = config(
+            "[limits]\ncalls = 8\n[quality]\nplc = false\nassumed_owd_ms = 40\n[quality.codecs.\"opus/fb\"]\nie = 9",
+        );
+        let changes = difference(&old, &new);
+        let lines: Vec<_> = changes.iter().map(|change| (change.to_string(), change.taken)).collect();
+        assert_eq!(
+            lines,
+            [
+                ("limits.calls: 7 -> 8".to_owned(), Taken::Restart),
+                ("quality.assumed_owd_ms: none -> 40.0".to_owned(), Taken::Now),
+                ("quality.plc: true -> false".to_owned(), Taken::Now),
+                ("quality.codecs: {} -> {\"opus/fb\":{\"bpl\":4.3,\"ie\":9.0}}".to_owned(), Taken::Now),
+                ("tenants: 1 rules -> none".to_owned(), Taken::Now),
+            ]
+        );
+        assert_eq!(difference(&new, &new), []);
+    }
+
+    #[test]
+    fn every_key_is_there() {
+        let mut asked = Vec::new();
+        Reader::read("s.toml", EVERY_KEY, &BTreeMap::new(), |reader| {
+            Config::default().fill(reader);
+            asked = reader.keys.iter().cloned().collect();
+        });
+        let conditions = "domain = \"d\"\nheader = \"h\"\nheader_value = \"v\"\nfrom_number = \"1\"\nto_number = \"2\"\n\
+                          source = \"10.0.0.1\"\nsource_port = 1\ndestination = \"10.0.0.2\"\ndestination_port = 2\n";
+        let rules = ["tenants", "routes"].map(|list| format!("[[{list}]]\nname = \"n\"\n{conditions}"));
+        let document = config(&rules.concat()).document();
+        for key in asked {
+            let mut path = key.split('.');
+            let section = &document[path.next().unwrap()];
+            let key = path.next().unwrap();
+            let inside = |part: &Value| part.get(key).is_some();
+            let there = inside(section) || section.as_array().is_some_and(|list| list.iter().any(inside));
+            assert!(there, "{key} is not shown");
+        }
+    }
+
+    #[test]
+    fn the_documented_restarts_are_these() {
+        let page = include_str!("../../docs/configuration.md");
+        let (_, after) = page.split_once("These keys need a restart").unwrap();
+        let (listed, _) = after.split_once(". A reload").unwrap();
+        let documented: Vec<_> = listed.split('`').skip(1).step_by(2).collect();
+        let settings = Config::default().settings();
+        let restarts = settings.iter().filter(|setting| setting.taken == Taken::Restart);
+        assert_eq!(documented, restarts.map(|setting| setting.key).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn secrets_are_hidden_and_their_change_is_told() {
+        let setting = |value| Setting { key: "hep.key", value, taken: Taken::Now, secret: true };
+        assert_eq!(setting(json!("s3cret")).shown(), json!("(hidden)"));
+        assert_eq!(setting(Value::Null).shown(), Value::Null);
+    }
+
+    #[test]
+    fn the_document_shows_rules_as_they_are_written() {
+        let shown = config(
+            "[[routes]]\nname = \"a\"\ndomain = \"*.x\"\nheader = \"X\"\nheader_value = \"a*\"\nsource = \"10.0.0.0/8\"",
+        )
+        .document();
+        let expected = json!([{ "name": "a", "domain": ["*.x"], "header": "X", "header_value": ["a*"],
+                                "source": ["10.0.0.0/8"] }]);
+        assert_eq!(shown["routes"], expected);
+        assert_eq!(shown["http"]["listen"], json!(["127.0.0.1:9767"]));
+        assert_eq!(shown["limits"]["calls"], json!(200_000));
+    }
+}

@@ -1,0 +1,21 @@
+//! The agent as a service: the rights it gives up, its configuration read again, its watchdog, and its unit in a real
+//! systemd.
+//!
+//! Most of it needs root, or CAP_NET_RAW at least; each test says what it lacks and skips.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot run its subject has failed")]
+
+#[path = "service/agent.rs"]
+mod agent;
+#[path = "service/boot.rs"]
+mod boot;
+#[path = "service/reload.rs"]
+mod reload;
+#[path = "service/rights.rs"]
+mod rights;
+#[path = "support/skipped.rs"]
+mod skipped;
+#[path = "service/unit.rs"]
+mod unit;
+#[path = "service/watchdog.rs"]
+mod watchdog;
