@@ -36,7 +36,7 @@ use crate::export::prometheus::Metrics;
 use crate::http::{self, Listeners, Server, WebConfig};
 use crate::sandbox;
 pub use demo::demo;
-pub use hep::{Counts as HepCounts, Settings as HepSettings};
+pub use hep::Settings as HepSettings;
 use pages::Pages;
 pub use reload::Origin;
 use reload::Reload;
@@ -108,7 +108,7 @@ fn attend(
     origin: Origin,
     sources: Sources,
     listeners: Listeners,
-    say: fn(&Settings, &Listeners, &[Listen], &sandbox::Report),
+    say: fn(&Settings, &Listeners, &[Listen], &WebConfig, &sandbox::Report),
 ) -> Result<(), Failure> {
     let settings = config.agent.clone();
     let web = web_config(&settings)?;
@@ -138,7 +138,7 @@ fn attend(
         .enable_all()
         .build()
         .map_err(|error| Failure { text: format!("starting the runtime: {error}"), code: EX_IOERR })?;
-    say(&settings, &listeners, &hep_listens, &sandbox);
+    say(&settings, &listeners, &hep_listens, &web, &sandbox);
     let server = Server::new(http::Settings::default(), web);
     let pages = Pages::new(Arc::clone(&shared), Arc::clone(&server), reload, sandbox, queue);
     let served = runtime.block_on(serve(&server, listeners, Arc::new(pages)));
@@ -185,7 +185,13 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<thread::Joi
         .map_err(|error| Failure { text: format!("starting a thread: {error}"), code: EX_IOERR })
 }
 
-fn say(settings: &Settings, listeners: &Listeners, hep: &[Listen], sandbox: &sandbox::Report) {
+fn say(
+    settings: &Settings,
+    listeners: &Listeners,
+    hep: &[Listen],
+    web: &WebConfig,
+    sandbox: &sandbox::Report,
+) {
     let mut stderr = io::stderr().lock();
     let on = match settings.capture.interfaces.as_slice() {
         [] => "all interfaces".to_owned(),
@@ -193,7 +199,7 @@ fn say(settings: &Settings, listeners: &Listeners, hep: &[Listen], sandbox: &san
     };
     let _ = writeln!(stderr, "sidetone {} captures on {on}", env!("CARGO_PKG_VERSION"));
     let _ = writeln!(stderr, "sidetone: it runs with {}", sandbox.summary());
-    let scheme = if settings.web_config.is_some() { "see web_config" } else { "http" };
+    let scheme = if web.is_tls() { "https" } else { "http" };
     for address in listeners.addresses() {
         let _ = writeln!(stderr, "sidetone: {scheme}://{address}/metrics");
     }

@@ -221,22 +221,21 @@ fn head(hep: &Hep<'_>, out: &mut Vec<u8>) {
     out.clear();
     out.extend_from_slice(MAGIC);
     out.extend_from_slice(&[0, 0]);
-    let addresses = match (hep.source.ip, hep.destination.ip) {
+    match (hep.source.ip, hep.destination.ip) {
         (IpAddr::V4(source), IpAddr::V4(destination)) => {
             chunk(out, FAMILY, &[AF_INET]);
+            chunk(out, PROTOCOL, &[hep.protocol]);
             chunk(out, SOURCE_V4, &source.octets());
             chunk(out, DESTINATION_V4, &destination.octets());
-            None
         }
         // A record has one family: a mixed pair is written as version 6, the other one mapped.
-        (source, destination) => Some((mapped(source), mapped(destination))),
-    };
-    if let Some((source, destination)) = addresses {
-        chunk(out, FAMILY, &[AF_INET6]);
-        chunk(out, SOURCE_V6, &source.octets());
-        chunk(out, DESTINATION_V6, &destination.octets());
+        (source, destination) => {
+            chunk(out, FAMILY, &[AF_INET6]);
+            chunk(out, PROTOCOL, &[hep.protocol]);
+            chunk(out, SOURCE_V6, &mapped(source).octets());
+            chunk(out, DESTINATION_V6, &mapped(destination).octets());
+        }
     }
-    chunk(out, PROTOCOL, &[hep.protocol]);
     chunk(out, SOURCE_PORT, &hep.source.port.to_be_bytes());
     chunk(out, DESTINATION_PORT, &hep.destination.port.to_be_bytes());
     if let Some(Stamp(nanos)) = hep.stamp {

@@ -29,6 +29,9 @@ pub mod rtp;
 pub mod sandbox;
 pub mod simulate;
 pub mod sip;
+#[cfg(test)]
+#[path = "../tests/support/skipped.rs"]
+mod skipped;
 pub mod stamp;
 pub mod wire;
 

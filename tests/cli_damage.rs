@@ -2,7 +2,9 @@
 //! reported, and standard error says which file, where, and what to do.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot run its subject has failed")]
-#![allow(clippy::print_stdout, reason = "a test says why it was skipped")]
+
+#[path = "support/skipped.rs"]
+mod skipped;
 
 use std::fs;
 use std::io::Write as _;
@@ -11,6 +13,7 @@ use std::process::{Command, Output, Stdio};
 
 use serde_json::Value;
 use sidetone::simulate::{Plan, write};
+use skipped::skipped;
 use tempfile::TempDir;
 
 /// Files in a temporary directory, which is also the working directory of the program.
@@ -198,7 +201,7 @@ fn missing_and_unreadable_input_is_exit_66() {
     let secret = folder.0.path().join("secret.pcap");
     fs::set_permissions(&secret, fs::Permissions::from_mode(0o000)).unwrap();
     if fs::File::open(&secret).is_ok() {
-        println!("SKIPPED: this user may read every file");
+        skipped("this user may read every file");
         return;
     }
     let run = folder.analyze(&["secret.pcap"]);

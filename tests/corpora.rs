@@ -6,6 +6,9 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a helper of a test may fail like the test itself")]
 #![allow(clippy::print_stdout, reason = "a test says why it was skipped")]
 
+#[path = "support/skipped.rs"]
+mod skipped;
+
 use std::fs;
 use std::io::Cursor;
 use std::path::{Path, PathBuf};
@@ -18,6 +21,7 @@ use sidetone::hep;
 use sidetone::observer::{Observer, Settings};
 use sidetone::sip::{body, scan, sdp, vq};
 use sidetone::wire::{Endpoint, Frame, LinkType};
+use skipped::skipped;
 
 fn files(folder: &Path, found: &mut Vec<PathBuf>) {
     let mut entries: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
@@ -78,7 +82,7 @@ fn nothing_in_the_corpora_breaks_the_observer_or_a_reader() {
     let captures = std::env::var_os("SIDETONE_CAPTURES").map_or(beside, PathBuf::from);
     let folder = captures.join("public/vectors");
     if !folder.is_dir() {
-        println!("SKIPPED: no corpora in {}; set SIDETONE_CAPTURES", folder.display());
+        skipped(format_args!("no corpora in {}; set SIDETONE_CAPTURES", folder.display()));
         return;
     }
     let mut found = Vec::new();

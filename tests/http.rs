@@ -4,7 +4,6 @@
 //! how long anything took.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot run its subject has failed")]
-#![allow(clippy::print_stderr, reason = "a test that is skipped says so")]
 
 #[path = "http/faults.rs"]
 mod faults;
@@ -12,5 +11,7 @@ mod faults;
 mod routes;
 #[path = "http/secured.rs"]
 mod secured;
+#[path = "support/skipped.rs"]
+mod skipped;
 #[path = "http/support.rs"]
 mod support;

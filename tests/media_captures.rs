@@ -5,9 +5,11 @@
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
-    clippy::print_stdout,
     reason = "the helpers of a test fail as the test does, and say why it was skipped"
 )]
+
+#[path = "support/skipped.rs"]
+mod skipped;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -22,6 +24,7 @@ use sidetone::rtp::report::{Observed, Reported};
 use sidetone::rtp::round_trip::RoundTrips;
 use sidetone::rtp::rtcp::{Compound, Packet as Rtcp};
 use sidetone::wire::{Endpoint, Packet, Transport};
+use skipped::skipped;
 
 fn captures() -> Option<PathBuf> {
     let beside = || concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/captures").into();
@@ -29,7 +32,7 @@ fn captures() -> Option<PathBuf> {
     if path.is_dir() {
         return Some(path);
     }
-    println!("skipped: no captures at {}; SIDETONE_CAPTURES names another place", path.display());
+    skipped(format_args!("no captures at {}; SIDETONE_CAPTURES names another place", path.display()));
     None
 }
 

@@ -4,13 +4,17 @@
 //! Needs root, ip, tcpreplay, curl and setpriv; says so and skips where they are not there.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot run its subject has failed")]
-#![allow(clippy::print_stdout, reason = "what is skipped is said")]
+
+#[path = "support/skipped.rs"]
+mod skipped;
 
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
+
+use skipped::skipped;
 
 #[test]
 fn live_counters_equal_those_of_the_file() {
@@ -132,7 +136,7 @@ impl Net {
         let net =
             Self { name: format!("st-{name}-{}", std::process::id()), dir: tempfile::tempdir().unwrap() };
         if !Command::new("ip").args(["netns", "add", &net.name]).status().unwrap().success() {
-            println!("skipped: no network namespace can be made here");
+            skipped("no network namespace can be made here");
             return None;
         }
         for line in
@@ -206,14 +210,14 @@ fn until(mut done: impl FnMut() -> bool) -> bool {
 fn root_with(programs: &[&str]) -> bool {
     let id = Command::new("id").arg("-u").output().unwrap().stdout;
     if id != b"0\n" {
-        println!("skipped: this test needs root");
+        skipped("this test needs root");
         return false;
     }
     let path = std::env::var_os("PATH").unwrap_or_default();
     let there = |name: &&str| std::env::split_paths(&path).any(|dir: PathBuf| dir.join(name).exists());
     match programs.iter().find(|name| !there(name)) {
         Some(missing) => {
-            println!("skipped: this test needs {missing}");
+            skipped(format_args!("this test needs {missing}"));
             false
         }
         None => true,

@@ -3,7 +3,7 @@
 //!
 //! Most of it needs root, or CAP_NET_RAW at least; each test says what it lacks and skips.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot run its subject has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot run its subject has failed")]
 
 #[path = "service/agent.rs"]
 mod agent;

@@ -2,7 +2,9 @@
 //! session descriptions. Both are stricter; only what both sides accept is compared.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a helper of a test may fail like the test itself")]
-#![allow(clippy::print_stderr, reason = "a skipped test says why")]
+
+#[path = "support/skipped.rs"]
+mod skipped;
 
 use std::fmt::Write;
 use std::path::PathBuf;
@@ -14,6 +16,7 @@ use rsip::typed::Via as TypedVia;
 use sidetone::sip::typed::typed;
 use sidetone::sip::uri::Uri;
 use sidetone::sip::{Defect, Message, Method, StartLine, body, looks_like, recording, scan, sdp};
+use skipped::skipped;
 
 const INVITE: &str = "INVITE sip:bob@biloxi.example.com SIP/2.0\r\n\
     Via: SIP/2.0/UDP pc33.atlanta.example.com:5066;branch=z9hG4bK776asdhds;received=192.0.2.1\r\n\
@@ -339,6 +342,6 @@ fn captures(under: &str) -> Option<PathBuf> {
     if directory.is_dir() {
         return Some(directory);
     }
-    eprintln!("skipped: nothing at {}", directory.display());
+    skipped(format_args!("nothing at {}", directory.display()));
     None
 }

@@ -8,6 +8,9 @@
     reason = "a test's own walker may fail, and says why it skips"
 )]
 
+#[path = "support/skipped.rs"]
+mod skipped;
+
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
@@ -17,6 +20,7 @@ use sidetone::limits::Limits;
 use sidetone::stamp::Stamp;
 use sidetone::wire::tcp::{Counters, Kind, Record, Streams};
 use sidetone::wire::{Endpoint, Packet, Transport};
+use skipped::skipped;
 
 /// One datagram or segment of a classic little-endian Ethernet capture.
 struct Seen {
@@ -45,7 +49,7 @@ fn captures() -> Option<PathBuf> {
     if root.is_dir() {
         return Some(root);
     }
-    println!("skipped: no captures at {}", root.display());
+    skipped(format_args!("no captures at {}", root.display()));
     None
 }
 

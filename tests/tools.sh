@@ -1,6 +1,7 @@
 #!/bin/sh
 # tools.sh TOOL...: installs what is missing of cc, c++, pcap-config (libpcap, to build with), time, tshark, tcpdump,
-# promtool, curl, openssl, ip, tcpreplay, setpriv, ethtool, kamailio, rtpengine, sipp, baresip, on Debian and Ubuntu.
+# promtool, prometheus, curl, openssl, ip, tcpreplay, setpriv, ethtool, kamailio, rtpengine, sipp, baresip, strace,
+# systemd-analyze, systemd-nspawn and a system for it to boot, on Debian and Ubuntu.
 # Without a C compiler and libpcap nothing can be built, so that is an error. The others are what the tests and the
 # comparison look at: what needs them says so and is skipped.
 set -eu
@@ -16,16 +17,41 @@ apt_install() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
-# The package would also start a Prometheus server; only one program of it is wanted.
-unpack_promtool() {
+# The package would also start a Prometheus server; only its programs are wanted.
+unpack_prometheus() {
     mkdir -p "$kept/bin" "$kept/package"
     (cd "$kept/package" && apt-get download -qq -o APT::Sandbox::User=root prometheus &&
-        dpkg-deb -x prometheus_*.deb . && mv usr/bin/promtool ../bin/)
+        dpkg-deb -x prometheus_*.deb . && mv usr/bin/promtool usr/bin/prometheus ../bin/)
     found=$?
     rm -rf "$kept/package"
     return $found
 }
 
+# A system that systemd-nspawn boots in target/tools/root: the release that runs here, because the program is linked
+# against its C library.
+make_root() {
+    root="$kept/root"
+    [ ! -e "$root/made" ] && [ "$(id -u)" = 0 ] && command -v debootstrap >/dev/null 2>&1 || return 0
+    release=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
+    # From where this machine has its packages.
+    mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | head -n 1)
+    [ -n "$mirror" ] || return 0
+    rm -rf "$root"
+    if debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,procps "$release" "$root" "$mirror" >"$kept/root.log" 2>&1; then
+        touch "$root/made"
+    else
+        echo "tools: no system could be made to boot: target/tools/root.log" >&2
+    fi
+}
+
+want_root=""
+for tool in "$@"; do
+    [ "$tool" != systemd-nspawn ] || want_root=yes
+done
+if [ -n "$want_root" ]; then
+    set -- "$@" debootstrap
+    mkdir -p "$kept"
+fi
 # Servers that only the lab starts, by itself: neither now nor at the next boot.
 apt_install_idle() {
     policy=/usr/sbin/policy-rc.d
@@ -50,7 +76,10 @@ missing=""
 for tool in "$@"; do
     is_there "$tool" || missing="$missing $tool"
 done
-[ -n "$missing" ] || exit 0
+if [ -z "$missing" ]; then
+    [ -z "$want_root" ] || make_root
+    exit 0
+fi
 if ! command -v apt-get >/dev/null 2>&1; then
     echo "tools: this is neither Debian nor Ubuntu: please install$missing" >&2
 else
@@ -60,9 +89,11 @@ else
         cc) apt_install gcc libc6-dev ;;
         c++) apt_install g++ ;;
         pcap-config) apt_install libpcap-dev ;;
-        promtool) unpack_promtool ;;
+        promtool | prometheus) [ -x "$kept/bin/$tool" ] || unpack_prometheus ;;
         ip) apt_install iproute2 ;;
         setpriv) apt_install util-linux ;;
+        systemd-analyze) apt_install systemd ;;
+        systemd-nspawn) apt_install systemd-container ;;
         kamailio) apt_install_idle kamailio kamailio-websocket-modules ;;
         rtpengine) apt_install_idle rtpengine-daemon ;;
         sipp) apt_install sip-tester ;;
@@ -76,3 +107,4 @@ for tool in $missing; do
     cc | c++ | pcap-config) command -v "$tool" >/dev/null 2>&1 || exit 1 ;;
     esac
 done
+[ -z "$want_root" ] || make_root

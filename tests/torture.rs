@@ -3,11 +3,14 @@
 //! The files of RFC 4475 are not part of this repository: they are looked for in `SIDETONE_CAPTURES`, or beside it.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a helper of a test may fail like the test itself")]
-#![allow(clippy::print_stderr, reason = "a skipped test says why")]
+
+#[path = "support/skipped.rs"]
+mod skipped;
 
 use std::path::PathBuf;
 
 use sidetone::sip::{Defect, Message, Method, StartLine, body, looks_like, scan, sdp};
+use skipped::skipped;
 
 /// What a valid torture message says of itself.
 struct Expected {
@@ -449,6 +452,6 @@ fn directory() -> Option<PathBuf> {
     if directory.is_dir() {
         return Some(directory);
     }
-    eprintln!("skipped: no RFC 4475 messages at {}", directory.display());
+    skipped(format_args!("no RFC 4475 messages at {}", directory.display()));
     None
 }

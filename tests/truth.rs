@@ -26,6 +26,8 @@ mod hep;
 mod measured;
 #[path = "truth/signalling.rs"]
 mod signalling;
+#[path = "support/skipped.rs"]
+mod skipped;
 #[path = "truth/streams.rs"]
 mod streams;
 #[path = "truth/tables.rs"]
@@ -37,6 +39,7 @@ use std::path::{Path, PathBuf};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use sidetone::event::{CallResult, RegistrationResult, Stream};
+use skipped::skipped;
 
 use exceptions::{CALLS, CAPTURED_TWICE, EVENTS_ONLY, NO_STREAMS, STREAMS, UNLISTED, UNREAD};
 use measured::Measured;
@@ -50,7 +53,7 @@ fn captures() -> Option<PathBuf> {
     if path.join("public").is_dir() && path.join("lab").is_dir() {
         return Some(path);
     }
-    println!("skipped: no captures at {}; SIDETONE_CAPTURES names another place", path.display());
+    skipped(format_args!("no captures at {}; SIDETONE_CAPTURES names another place", path.display()));
     None
 }
 

@@ -10,6 +10,9 @@
     reason = "test helpers stand outside of #[test] functions"
 )]
 
+#[path = "support/skipped.rs"]
+mod skipped;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -17,6 +20,7 @@ use std::path::{Path, PathBuf};
 use sidetone::Stamp;
 use sidetone::limits::Limits;
 use sidetone::wire::{Decoder, Frame, LinkType, Skip, Transport, fast};
+use skipped::skipped;
 
 struct Recorded {
     stamp: Stamp,
@@ -128,7 +132,7 @@ fn captures() -> Option<PathBuf> {
     if directory.is_dir() {
         return Some(directory);
     }
-    println!("skipped: no captures at {}", directory.display());
+    skipped(format_args!("no captures at {}", directory.display()));
     None
 }
 

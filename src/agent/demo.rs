@@ -17,7 +17,7 @@ use crate::capture::hep::Listen;
 use crate::capture::live::{Interface, Live};
 use crate::capture::ring::Socket;
 use crate::config::Config;
-use crate::http::{BindError, DEFAULT_ADDRESS, Listeners};
+use crate::http::{BindError, DEFAULT_ADDRESS, Listeners, WebConfig};
 use crate::rtp::payload::Codec;
 use crate::sandbox::Report;
 use crate::simulate::{self, Plan, Traffic};
@@ -45,11 +45,11 @@ fn bind(addresses: &[SocketAddr]) -> Result<Listeners, BindError> {
     }
 }
 
-fn say(settings: &Settings, listeners: &Listeners, _: &[Listen], _: &Report) {
+fn say(_: &Settings, listeners: &Listeners, _: &[Listen], web: &WebConfig, _: &Report) {
     let mut stderr = io::stderr().lock();
     // Nobody is left to be told when standard error is closed.
     let _ = writeln!(stderr, "sidetone {} plays calls that nobody made", env!("CARGO_PKG_VERSION"));
-    let scheme = if settings.web_config.is_some() { "see web_config" } else { "http" };
+    let scheme = if web.is_tls() { "https" } else { "http" };
     for address in listeners.addresses() {
         for page in ["", "metrics", "api/calls", "api/streams?limit=10", "health?detailed=true"] {
             let _ = writeln!(stderr, "sidetone: {scheme}://{address}/{page}");

@@ -27,13 +27,10 @@ use crate::Stamp;
 use crate::capture::hep::{self as incoming, Listen, Listener};
 use crate::event::{Event, Mirrored, Sink};
 use crate::export::hep::{self as outgoing, Peer, Sender, Spool};
+use crate::export::prometheus::HepStats;
 use crate::hep::Hep as Record;
 use crate::http::Condition;
 use crate::observer::{self, Observer};
-
-mod counts;
-
-pub use counts::Counts;
 
 /// What to receive and what to send.
 #[derive(Clone, Debug, Default)]
@@ -149,10 +146,9 @@ impl Hep {
     }
 
     /// Everything counted so far.
-    pub(super) fn counts(&self) -> Counts {
-        Counts {
-            listening: self.listener.is_some(),
-            received: self.listener.as_ref().map(Listener::counters).unwrap_or_default(),
+    pub(super) fn counts(&self) -> HepStats {
+        HepStats {
+            received: self.listener.as_ref().map(Listener::counters),
             connections: self.listener.as_ref().map_or(0, Listener::open) as u64,
             sent: self
                 .outlet
@@ -231,30 +227,27 @@ impl Senders {
     }
 }
 
-impl Counts {
-    /// For the health page.
-    pub(super) fn health(&self) -> Option<(Condition, BTreeMap<String, Value>)> {
-        if !self.listening && self.sent.is_empty() {
-            return None;
-        }
-        let mut detail: BTreeMap<String, Value> = BTreeMap::new();
-        if self.listening {
-            let received = &self.received;
-            detail.insert("received".into(), json!(received.records));
-            detail.insert("refused".into(), json!(received.bad + received.truncated + received.refused_auth));
-            detail.insert("connections".into(), json!(self.connections));
-        }
-        let mut condition = Condition::Up;
-        for (peer, counters) in &self.sent {
-            if counters.is_down() {
-                condition = Condition::Degraded;
-            }
-            let told = json!({ "connected": counters.connected, "sent": counters.sent, "lost": counters.lost(),
-                "waiting_bytes": counters.waiting_bytes });
-            detail.insert(format!("to {peer}"), told);
-        }
-        Some((condition, detail))
+/// For the health page; `None` where HEP is not used.
+pub(super) fn health(stats: &HepStats) -> Option<(Condition, BTreeMap<String, Value>)> {
+    if stats.received.is_none() && stats.sent.is_empty() {
+        return None;
     }
+    let mut detail: BTreeMap<String, Value> = BTreeMap::new();
+    if let Some(received) = &stats.received {
+        detail.insert("received".into(), json!(received.records));
+        detail.insert("refused".into(), json!(received.bad + received.truncated + received.refused_auth));
+        detail.insert("connections".into(), json!(stats.connections));
+    }
+    let mut condition = Condition::Up;
+    for (peer, counters) in &stats.sent {
+        if counters.is_down() {
+            condition = Condition::Degraded;
+        }
+        let told = json!({ "connected": counters.connected, "sent": counters.sent, "lost": counters.lost(),
+            "waiting_bytes": counters.waiting_bytes });
+        detail.insert(format!("to {peer}"), told);
+    }
+    Some((condition, detail))
 }
 
 /// As the kernel has it; empty when it cannot be read.

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::reload::Reload;
 use super::shared::{Fact, Shared};
 use super::sources::Counted;
-use super::{clock, itself};
+use super::{clock, hep, itself};
 use crate::Stamp;
 use crate::event::{Live, LiveCall, LiveStream};
 use crate::export::prometheus::{AgentStats, Exposition, SourceStats};
@@ -64,6 +64,7 @@ impl Pages {
             events_queued: self.queue.len() as u64,
             events_lost: self.shared.lost_events.load(Ordering::Relaxed),
             http: self.server.stats().snapshot(),
+            hep: self.shared.hep.borrow().clone(),
             started: Some(self.started),
             ..AgentStats::default()
         };
@@ -116,7 +117,7 @@ impl Pages {
             part("sandbox", (weakened, self.sandbox.detail())),
             self.reload.part(),
         ];
-        parts.extend(self.shared.hep.borrow().health().map(|hep| part("hep", hep)));
+        parts.extend(hep::health(&self.shared.hep.borrow()).map(|hep| part("hep", hep)));
         parts
     }
 }

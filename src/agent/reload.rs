@@ -158,7 +158,7 @@ impl Reload {
         let _ = sd_notify::notify(&begun);
         let status = match read(&self.origin) {
             Ok((config, web)) => self.take(config, web, &before, server),
-            Err(problems) => self.refuse(&problems, &before),
+            Err((problems, web_config)) => self.refuse(&problems, web_config, &before),
         };
         let _ = sd_notify::notify(&[NotifyState::Ready, NotifyState::Status(&status)]);
     }
@@ -200,7 +200,8 @@ impl Reload {
         "configuration read again and taken".into()
     }
 
-    fn refuse(&self, problems: &[Problem], before: &[(PathBuf, u64)]) -> String {
+    /// `web_config` is the file that the new configuration names, if it came so far.
+    fn refuse(&self, problems: &[Problem], web_config: Option<PathBuf>, before: &[(PathBuf, u64)]) -> String {
         let mut reasons: Vec<String> = problems.iter().map(Problem::to_string).collect();
         if reasons.iter().any(|reason| reason.contains("Permission denied")) {
             let directories = self.directories();
@@ -218,8 +219,11 @@ impl Reload {
             reasons.first().map_or("", String::as_str)
         );
         let mut state = self.state();
-        // Not refused again until something changes once more.
-        state.contents = before.iter().map(|(file, _)| (file.clone(), digest(file))).collect();
+        // Not refused again until something changes once more: of what was read before, or what could not be read.
+        let mut files: Vec<_> = before.iter().map(|(file, _)| file.clone()).chain(web_config).collect();
+        files.sort();
+        files.dedup();
+        state.contents = files.into_iter().map(|file| (file.clone(), digest(&file))).collect();
         state.refused = Some(Refused { at: now(), reasons });
         status
     }
@@ -274,10 +278,12 @@ fn in_force(old: Config, new: Config) -> Config {
     Config { observer, agent, metrics }
 }
 
-fn read(origin: &Origin) -> Result<(Config, WebConfig), Vec<Problem>> {
-    let config = config::load(origin.file.as_deref(), &origin.variables)?;
+/// Both files; or what is wrong, and which of them was to be the second.
+fn read(origin: &Origin) -> Result<(Config, WebConfig), (Vec<Problem>, Option<PathBuf>)> {
+    let config =
+        config::load(origin.file.as_deref(), &origin.variables).map_err(|problems| (problems, None))?;
     let web = match &config.agent.web_config {
-        Some(file) => WebConfig::load(file)?,
+        Some(file) => WebConfig::load(file).map_err(|problems| (problems, Some(file.clone())))?,
         None => WebConfig::default(),
     };
     Ok((config, web))
@@ -298,7 +304,8 @@ fn digest(file: &Path) -> u64 {
 /// Waits until nothing has changed for a moment: a file is not written in one piece, nor a directory.
 async fn settle(changed: &mut mpsc::Receiver<()>) {
     for _ in 0..MOST_MOMENTS {
-        if tokio::time::timeout(MOMENT, changed.recv()).await.is_err() {
+        tokio::time::sleep(MOMENT).await;
+        if changed.try_recv().is_err() {
             break;
         }
     }

@@ -7,10 +7,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use super::hep::Counts;
 use super::sources::Counted;
 use crate::event::{Event, Live, Sink};
-use crate::export::prometheus::Metrics;
+use crate::export::prometheus::{HepStats, Metrics};
 use crate::observer;
 
 /// What the capture thread tells.
@@ -45,7 +44,7 @@ pub(super) struct Shared {
     /// Interfaces that are away.
     pub(super) away: AtomicU64,
     /// What HEP has done.
-    pub(super) hep: watch::Sender<Counts>,
+    pub(super) hep: watch::Sender<HepStats>,
     /// How often the capture thread came around.
     pub(super) rounds: AtomicU64,
     orders: Mutex<Option<Orders>>,
@@ -68,7 +67,7 @@ impl Shared {
             dropped: AtomicU64::new(0),
             lost_events: AtomicU64::new(0),
             away: AtomicU64::new(0),
-            hep: watch::Sender::new(Counts::default()),
+            hep: watch::Sender::new(HepStats::default()),
             rounds: AtomicU64::new(0),
             orders: Mutex::default(),
             is_ordered: AtomicBool::new(false),

@@ -163,7 +163,7 @@ impl Sources {
             match self.tap(interface) {
                 Ok(tap) => added.push(tap),
                 Err(error) => {
-                    self.spares.extend(added.into_iter().filter_map(|tap| tap.release()));
+                    self.spares.extend(added.into_iter().filter_map(Live::release));
                     return Err(error);
                 }
             }
@@ -200,7 +200,9 @@ impl Sources {
     pub(super) fn of(settings: Settings, taps: Vec<Box<dyn Live>>) -> Self {
         let (spares, counted) = (Vec::new(), BTreeMap::new());
         let mut sources = Self { taps: Vec::new(), spares, settings, program: filter::program(), counted };
-        taps.into_iter().for_each(|tap| sources.add(tap));
+        for tap in taps {
+            sources.add(tap);
+        }
         sources
     }
 

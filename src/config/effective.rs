@@ -215,7 +215,8 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::config::read;
+    use crate::config::file::Reader;
+    use crate::config::{EVERY_KEY, read};
 
     fn config(text: &str) -> Config {
         read("s.toml", text, &BTreeMap::new()).unwrap()
@@ -235,11 +236,43 @@ mod tests {
                 ("limits.calls: 7 -> 8".to_owned(), Taken::Restart),
                 ("quality.assumed_owd_ms: none -> 40.0".to_owned(), Taken::Now),
                 ("quality.plc: true -> false".to_owned(), Taken::Now),
-                ("quality.codecs: {} -> {\"opus/fb\":{\"bpl\":19.0,\"ie\":9.0}}".to_owned(), Taken::Now),
+                ("quality.codecs: {} -> {\"opus/fb\":{\"bpl\":4.3,\"ie\":9.0}}".to_owned(), Taken::Now),
                 ("tenants: 1 rules -> none".to_owned(), Taken::Now),
             ]
         );
         assert_eq!(difference(&new, &new), []);
+    }
+
+    #[test]
+    fn every_key_is_there() {
+        let mut asked = Vec::new();
+        Reader::read("s.toml", EVERY_KEY, &BTreeMap::new(), |reader| {
+            Config::default().fill(reader);
+            asked = reader.keys.iter().cloned().collect();
+        });
+        let conditions = "domain = \"d\"\nheader = \"h\"\nheader_value = \"v\"\nfrom_number = \"1\"\nto_number = \"2\"\n\
+                          source = \"10.0.0.1\"\nsource_port = 1\ndestination = \"10.0.0.2\"\ndestination_port = 2\n";
+        let rules = ["tenants", "routes"].map(|list| format!("[[{list}]]\nname = \"n\"\n{conditions}"));
+        let document = config(&rules.concat()).document();
+        for key in asked {
+            let mut path = key.split('.');
+            let section = &document[path.next().unwrap()];
+            let key = path.next().unwrap();
+            let inside = |part: &Value| part.get(key).is_some();
+            let there = inside(section) || section.as_array().is_some_and(|list| list.iter().any(inside));
+            assert!(there, "{key} is not shown");
+        }
+    }
+
+    #[test]
+    fn the_documented_restarts_are_these() {
+        let page = include_str!("../../docs/configuration.md");
+        let (_, after) = page.split_once("These keys need a restart").unwrap();
+        let (listed, _) = after.split_once(". A reload").unwrap();
+        let documented: Vec<_> = listed.split('`').skip(1).step_by(2).collect();
+        let settings = Config::default().settings();
+        let restarts = settings.iter().filter(|setting| setting.taken == Taken::Restart);
+        assert_eq!(documented, restarts.map(|setting| setting.key).collect::<Vec<_>>());
     }
 
     #[test]

@@ -17,6 +17,7 @@ pub mod text;
 mod agent;
 mod exemplar;
 mod family;
+mod hep;
 mod live;
 mod media;
 mod observer;
@@ -42,6 +43,7 @@ use catalogue::Entry;
 use family::Declare;
 
 pub use agent::{AgentStats, SourceStats};
+pub use hep::HepStats;
 pub use trunk::{Peer, Trunk};
 
 /// All metric families, and the registry they are written from.
@@ -330,6 +332,14 @@ mod tests {
             sources: vec![eth0],
             events_lost: 1,
             http,
+            hep: HepStats {
+                received: Some(crate::capture::hep::Counters { records: 7, ..Default::default() }),
+                sent: vec![(
+                    "udp:homer:9060".into(),
+                    crate::export::hep::Counters { sent: 5, ..Default::default() },
+                )],
+                connections: 1,
+            },
             started: Some(samples::START),
             cpu_seconds: Some(1.5),
             resident_bytes: Some(1 << 20),
@@ -565,7 +575,7 @@ mod tests {
             .spawn()
         {
             Ok(child) => child,
-            Err(error) => return eprintln!("skipped: promtool cannot be run: {error}"),
+            Err(error) => return crate::skipped::skipped(format_args!("promtool cannot be run: {error}")),
         };
         let text = written(&fed(), Exposition::Classic);
         child.stdin.take().unwrap().write_all(text.as_bytes()).unwrap();

@@ -15,6 +15,7 @@ use serde::Deserialize;
 
 #[derive(Deserialize)]
 struct Retold {
+    #[serde(default)]
     ssrc: i64,
     #[serde(default)]
     sender_information: Option<Sender>,
@@ -48,17 +49,22 @@ struct Block {
     dlsr: i64,
 }
 
-/// Writes the report as it was on the wire over what `out` holds; false when the JSON tells of none.
-pub fn unfold(json: &[u8], out: &mut Vec<u8>) -> bool {
+/// It is no RTCP retold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no RTCP in JSON")]
+pub struct NotRetold;
+
+/// Writes the report as it was on the wire over what `out` holds; nothing when there is none, as with an SDES or BYE.
+pub fn unfold(json: &[u8], out: &mut Vec<u8>) -> Result<(), NotRetold> {
     out.clear();
-    let Ok(told) = serde_json::from_slice::<Retold>(json) else { return false };
+    let told = serde_json::from_slice::<Retold>(json).map_err(|_| NotRetold)?;
     // heplify writes zeros for a sender that is none.
     let sender =
         told.sender_information.filter(|sender| sender.ntp_timestamp_sec != 0 || sender.packets != 0);
     let blocks = told.report_blocks.unwrap_or_default();
     let blocks = blocks.get(..MAX_BLOCKS).unwrap_or(&blocks);
     if sender.is_none() && blocks.is_empty() {
-        return false;
+        return Ok(());
     }
     let words = 1 + if sender.is_some() { SENDER_WORDS } else { 0 } + BLOCK_WORDS * blocks.len();
     out.push(VERSION | blocks.len() as u8);
@@ -82,7 +88,7 @@ pub fn unfold(json: &[u8], out: &mut Vec<u8>) -> bool {
         word(block.lsr);
         word(block.dlsr);
     }
-    true
+    Ok(())
 }
 
 const VERSION: u8 = 0b1000_0000;
@@ -116,7 +122,7 @@ mod tests {
     fn a_report_of_rtpengine_is_the_packet_it_was() {
         let json = br#"{ "sender_information":{"ntp_timestamp_sec":4004239793,"ntp_timestamp_usec":2421859043,"octets":80000,"rtp_timestamp":131785, "packets":500},"ssrc":2592997750,"type":200,"report_count":1,"report_blocks":[{"source_ssrc":2316018844,"highest_seq_no":16961,"fraction_lost":6,"ia_jitter":6,"packets_lost":13,"lsr":3651966089,"dlsr":325582}],"sdes_report_count":1,"sdes_information": [ {"sdes_chunk_ssrc":2592997750,"type":1,"text":"sip:u1001@192.0.2.20"}] }"#;
         let mut out = b"old".to_vec();
-        assert!(unfold(json, &mut out));
+        unfold(json, &mut out).unwrap();
         let (ssrc, sender, blocks) = read(&out);
         assert_eq!(ssrc, 2_592_997_750);
         assert_eq!(sender, Some([4_004_239_793, 2_421_859_043, 131_785, 500, 80_000]));
@@ -140,7 +146,7 @@ mod tests {
                 "type":202,"report_blocks":[{{"source_ssrc":2,"packets_lost":{lost},"highest_seq_no":9}}]}}"#
             );
             let mut out = Vec::new();
-            assert!(unfold(json.as_bytes(), &mut out));
+            unfold(json.as_bytes(), &mut out).unwrap();
             let (_, sender, blocks) = read(&out);
             assert_eq!((sender, blocks.len(), blocks[0].cumulative_lost), (None, 1, -2));
         }
@@ -148,21 +154,26 @@ mod tests {
 
     #[test]
     fn what_tells_of_no_report_is_none() {
-        let mut out = Vec::new();
+        let mut out = b"old".to_vec();
         for json in [
-            "",
             "{}",
             "{\"ssrc\":1}",
             "{\"ssrc\":1,\"report_blocks\":[]}",
+            "{\"sdes_information\":[{\"type\":1}]}",
+        ] {
+            assert_eq!((unfold(json.as_bytes(), &mut out), out.len()), (Ok(()), 0), "{json}");
+        }
+        for json in [
+            "",
             "{\"ssrc\":1,\"report_blocks\":[{\"source_ssrc\":2}]}",
             "{\"ssrc\":\"x\",\"report_blocks\":[]}",
-            "[1]",
-            "{\"type\":34}",
+            "[\"x\"]",
+            "34",
         ] {
-            assert!(!unfold(json.as_bytes(), &mut out), "{json}");
+            assert_eq!(unfold(json.as_bytes(), &mut out), Err(NotRetold), "{json}");
         }
         let deep = "[".repeat(100_000);
-        assert!(!unfold(deep.as_bytes(), &mut out));
+        assert_eq!(unfold(deep.as_bytes(), &mut out), Err(NotRetold));
     }
 
     #[test]
@@ -170,7 +181,7 @@ mod tests {
         let block = r#"{"source_ssrc":2,"packets_lost":0,"highest_seq_no":9}"#;
         let json = format!("{{\"ssrc\":1,\"report_blocks\":[{}]}}", vec![block; 40].join(","));
         let mut out = Vec::new();
-        assert!(unfold(json.as_bytes(), &mut out));
+        unfold(json.as_bytes(), &mut out).unwrap();
         assert_eq!(read(&out).2.len(), 31);
     }
 

@@ -111,7 +111,9 @@ mod tests {
         let addresses = [SocketAddr::from(([0, 0, 0, 0], port)), SocketAddr::from(([0_u16; 8], port))];
         match Listeners::bind(&addresses) {
             Ok(both) => assert_eq!(both.addresses().len(), 2),
-            Err(error) => eprintln!("skipped: no IPv6 here, or the port was taken: {error}"),
+            Err(error) => {
+                crate::skipped::skipped(format_args!("no IPv6 here, or the port was taken: {error}"));
+            }
         }
     }
 }

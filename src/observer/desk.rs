@@ -155,8 +155,12 @@ impl Desk {
                     talk.pass_on_rtcp(stamp, packet, media, sink);
                 }
             }
-            _ if talk.decode_hep && packet.payload.starts_with(b"HEP3") => {
-                talk.captured_hep(stamp, packet.payload, media, sink);
+            _ if packet.payload.starts_with(b"HEP3") => {
+                if talk.decode_hep {
+                    talk.captured_hep(stamp, packet.payload, media, sink);
+                } else {
+                    *talk.skipped.entry("hep").or_default() += 1;
+                }
             }
             kind => {
                 let Some(start) = sip::start(packet.payload) else {
@@ -390,10 +394,10 @@ impl Talk {
             hep::Kind::Rtcp => self.mirrored_rtcp(stamp, record, record.payload, media, sink),
             hep::Kind::RtcpJson => {
                 let mut unfolded = std::mem::take(&mut self.unfolded);
-                if hep::retold::unfold(record.payload, &mut unfolded) {
-                    self.mirrored_rtcp(stamp, record, &unfolded, media, sink);
-                } else {
-                    *self.skipped.entry("hep_other").or_default() += 1;
+                match hep::retold::unfold(record.payload, &mut unfolded) {
+                    Ok(()) if unfolded.is_empty() => {} // an SDES, a BYE
+                    Ok(()) => self.mirrored_rtcp(stamp, record, &unfolded, media, sink),
+                    Err(_) => *self.skipped.entry("bad_hep").or_default() += 1,
                 }
                 self.unfolded = unfolded;
             }

@@ -1,4 +1,4 @@
-//! The system calls that are left (seccomp): those of real runs, measured with strace, and no others.
+//! The system calls that are left (seccomp): those of real runs under strace, and what other C libraries use instead.
 //!
 //! Two filters, of which the stricter answer counts:
 //!
@@ -99,6 +99,7 @@ const FAMILIES: [u64; 4] =
     [libc::AF_UNIX as u64, libc::AF_NETLINK as u64, libc::AF_INET as u64, libc::AF_INET6 as u64];
 
 /// What is asked of descriptors: non-blocking, bytes that wait, terminal or not, numbers and state of interfaces.
+#[allow(clippy::unnecessary_cast, reason = "other C libraries have them as another type")]
 const CONTROLS: [u64; 7] = [
     libc::FIONBIO as u64,
     libc::FIONREAD as u64,

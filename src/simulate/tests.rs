@@ -321,7 +321,7 @@ fn tshark_counts_the_same_packets_and_messages() {
         Some(String::from_utf8_lossy(&output.stdout).into_owned())
     };
     if tshark(&["--version"]).is_none() {
-        eprintln!("skipped: there is no tshark");
+        crate::skipped::skipped("there is no tshark");
         return;
     }
     let folder = tempfile::tempdir().unwrap();

@@ -16,7 +16,7 @@ use sidetone::hep::{self, Next};
 use sidetone::observer::{Observer, Settings};
 use sidetone::simulate::{self, Outcome, Plan};
 
-use crate::agent::{Agent, alone, analyzed, replay, sum, until};
+use crate::agent::{Agent, alone, analyzed, replay, until};
 
 /// Some calls, and the capture of them.
 struct Scene {
@@ -92,7 +92,7 @@ fn signalling(samples: &BTreeMap<String, f64>) -> BTreeMap<&str, f64> {
             || name.starts_with("voip_calls_ended")
             || name.starts_with("voip_registration"))
             && !name.contains("_created")
-            && !name.contains("_active")
+            && !["_active", "_sum", "_bucket"].iter().any(|part| name.contains(part))
     };
     samples
         .iter()
@@ -101,32 +101,24 @@ fn signalling(samples: &BTreeMap<String, f64>) -> BTreeMap<&str, f64> {
         .collect()
 }
 
-/// Both have the same counters, and delays that agree to 5 ms a call.
-fn assert_equal(live: &BTreeMap<String, f64>, file: &BTreeMap<String, f64>, what: &str) {
-    let (live, file) = (signalling(live), signalling(file));
-    assert!(file.len() > 50, "{file:#?}");
-    for (name, expected) in &file {
-        // A delay near the border of a bucket may fall to either side of it.
-        if name.contains("_bucket") {
-            continue;
-        }
-        let allowed = if name.contains("_seconds_sum") { 0.005 * f64::from(20) } else { 1e-9 };
-        let found = live.get(name).copied().unwrap_or(0.0);
-        assert!(
-            (found - expected).abs() <= allowed,
-            "{what}: {name} is {found}, and {expected} from the file"
-        );
-    }
-    let extra: Vec<_> =
-        live.keys().filter(|name| !name.contains("_bucket") && !file.contains_key(*name)).collect();
-    assert!(extra.is_empty(), "{what}: {extra:?} are not in the file");
+/// What the agent counts otherwise than the file. Sums of delays are left out: what a busy machine does to the replay
+/// is in them. `library` compares them on packet time.
+fn differences(agent: &Agent, file: &BTreeMap<String, f64>) -> Vec<String> {
+    let live = agent.metrics();
+    let (live, file) = (signalling(&live), signalling(file));
+    assert!(file.len() > 20, "{file:#?}");
+    let names: std::collections::BTreeSet<_> = live.keys().chain(file.keys()).collect();
+    let value = |samples: &BTreeMap<&str, f64>, name: &str| samples.get(name).copied().unwrap_or(0.0);
+    let pairs = names.into_iter().map(|name| (name, value(&live, name), value(&file, name)));
+    pairs
+        .filter(|(_, live, file)| (live - file).abs() > 1e-9)
+        .map(|(name, live, file)| format!("{name} is {live}, and {file} from the file"))
+        .collect()
 }
 
-fn ended(agent: &Agent, file: &BTreeMap<String, f64>) -> bool {
-    let live = agent.metrics();
-    ["voip_sip_attempt_results_total", "voip_calls_ended_total", "voip_sip_registrations_total"]
-        .iter()
-        .all(|name| (sum(&live, name) - sum(file, name)).abs() < 0.5)
+/// In a minute at most, the agent counts what the file has.
+fn assert_equal(agent: &Agent, file: &BTreeMap<String, f64>, what: &str) {
+    assert!(until(|| differences(agent, file).is_empty()), "{what}: {:#?}", differences(agent, file));
 }
 
 #[test]
@@ -135,10 +127,7 @@ fn hep_over_udp_and_tcp_gives_what_the_file_gives() {
         return;
     }
     let agents = [
-        Agent::start(
-            "lo",
-            &[("HEP_LISTEN", "udp:127.0.0.1:0"), ("HEP_KEY", "secret"), ("CAPTURE_DECODE_HEP", "true")],
-        ),
+        Agent::start("lo", &[("HEP_LISTEN", "udp:127.0.0.1:0"), ("HEP_KEY", "secret")]),
         Agent::start("lo", &[("HEP_LISTEN", "tcp:127.0.0.1:0"), ("HEP_KEY", "secret")]),
         Agent::start("lo", &[("HEP_LISTEN", "127.0.0.1:0")]),
     ];
@@ -166,8 +155,7 @@ fn hep_over_udp_and_tcp_gives_what_the_file_gives() {
     });
     let file = analyzed(&scene.file);
     for ((agent, (way, _)), counters) in agents.into_iter().zip(&ways).zip(counters) {
-        assert!(until(|| ended(&agent, &file)), "{way}: {:#?}", signalling(&agent.metrics()));
-        assert_equal(&agent.metrics(), &file, way);
+        assert_equal(&agent, &file, way);
         let health = agent.health();
         assert_eq!(health["detail"]["received"], counters.sent, "{way}: {health}");
         assert_eq!(
@@ -199,14 +187,15 @@ fn the_wire_and_hep_are_one_and_own_hep_is_none() {
         }
         let file = analyzed(&scene.file);
         for (agent, what) in [(&first, "first"), (&second, "second")] {
-            assert!(until(|| ended(agent, &file)), "{carrier} {what}: {:#?}", signalling(&agent.metrics()));
-            assert_equal(&agent.metrics(), &file, &format!("{carrier} {what}"));
+            assert_equal(agent, &file, &format!("{carrier} {what}"));
         }
         let sent = || first.health()["detail"][format!("to {}", second.hep[0])].clone();
         assert!(until(|| sent()["waiting_bytes"] == 0), "{}", sent());
         let received = || second.health()["detail"]["received"].clone();
         assert!(until(|| received() == sent()["sent"]), "{} {}", received(), sent());
         assert_eq!(sent()["lost"], 0);
+        // Everything has come every way, and nothing was counted again.
+        assert_eq!((differences(&first, &file), differences(&second, &file)), (vec![], vec![]));
         assert_eq!((first.end(), second.end()), (Some(0), Some(0)));
     }
 }
@@ -228,8 +217,7 @@ fn a_dead_receiver_stops_nothing_and_is_taken_up_again() {
         return;
     }
     let file = analyzed(&scene.file);
-    assert!(until(|| ended(&agent, &file)), "{:#?}", signalling(&agent.metrics()));
-    assert_equal(&agent.metrics(), &file, "with dead receivers");
+    assert_equal(&agent, &file, "with dead receivers");
     let health = agent.health();
     assert_eq!(health["status"], "degraded", "{health}");
     let told = |health: &serde_json::Value, peer: &str| health["detail"][format!("to {peer}")].clone();
@@ -288,8 +276,7 @@ fn noise_on_the_port_stops_nothing() {
     let key = "secret".into();
     let counters = Proxy::play(&scene, out::Settings { key, ..out::Settings::to(peer) });
     let file = analyzed(&scene.file);
-    assert!(until(|| ended(&agent, &file)), "{:#?}", signalling(&agent.metrics()));
-    assert_equal(&agent.metrics(), &file, "amid noise");
+    assert_equal(&agent, &file, "amid noise");
     let health = agent.health();
     assert_eq!(health["detail"]["received"], counters.accepted, "{health}");
     assert!(health["detail"]["refused"].as_u64().unwrap() > 1000, "{health}");

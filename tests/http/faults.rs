@@ -70,7 +70,7 @@ fn an_answer_that_is_never_made_is_503() {
 #[test]
 fn a_thousand_connections_at_once() {
     if !has_descriptors(3000) {
-        return eprintln!("skipped: fewer than 3000 file descriptors (ulimit -n)");
+        return crate::skipped::skipped("fewer than 3000 file descriptors (ulimit -n)");
     }
     let settings = Settings { connections: 100, ..unhurried() };
     let server = Running::start(settings, WebConfig::default(), Shop::default());

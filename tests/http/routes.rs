@@ -152,8 +152,8 @@ fn http2_is_spoken_too() {
             assert_eq!(String::from_utf8(output.stdout).unwrap(), "2 2002 200");
             assert_eq!(server.stats().connections, 1, "one connection for both");
         }
-        Ok(output) => eprintln!("skipped: curl cannot speak HTTP/2: {:?}", output.status),
-        Err(error) => eprintln!("skipped: curl cannot be run: {error}"),
+        Ok(output) => crate::skipped::skipped(format_args!("curl cannot speak HTTP/2: {:?}", output.status)),
+        Err(error) => crate::skipped::skipped(format_args!("curl cannot be run: {error}")),
     }
 }
 
@@ -168,8 +168,8 @@ fn a_header_that_is_too_large_is_431_in_http2_too() {
             let said = String::from_utf8(output.stdout).unwrap();
             assert!(said.ends_with("\n431") && said.contains("request_id"), "{said}");
         }
-        Ok(output) => eprintln!("skipped: curl cannot speak HTTP/2: {:?}", output.status),
-        Err(error) => eprintln!("skipped: curl cannot be run: {error}"),
+        Ok(output) => crate::skipped::skipped(format_args!("curl cannot speak HTTP/2: {:?}", output.status)),
+        Err(error) => crate::skipped::skipped(format_args!("curl cannot be run: {error}")),
     }
 }
 
@@ -199,7 +199,7 @@ fn http2_without_a_client_program() {
 fn several_addresses_are_served() {
     let addresses = ["127.0.0.1:0".parse().unwrap(), "[::1]:0".parse().unwrap()];
     let Ok(listeners) = Listeners::bind(&addresses) else {
-        return eprintln!("skipped: there is no IPv6 loopback here");
+        return crate::skipped::skipped("there is no IPv6 loopback here");
     };
     let addresses = listeners.addresses();
     let server = Server::new(unhurried(), WebConfig::default());

@@ -133,7 +133,7 @@ mod tls {
                 Ok(output) if output.status.success() => true,
                 Ok(output) => panic!("{arguments:?}: {}", String::from_utf8_lossy(&output.stderr)),
                 Err(error) => {
-                    eprintln!("skipped: openssl cannot be run: {error}");
+                    crate::skipped::skipped(format_args!("openssl cannot be run: {error}"));
                     false
                 }
             }
@@ -307,7 +307,7 @@ mod tls {
                     assert_eq!(String::from_utf8(output.stdout).unwrap(), version);
                 }
                 Ok(output) => panic!("curl: {:?}", output.status),
-                Err(error) => eprintln!("skipped: curl cannot be run: {error}"),
+                Err(error) => crate::skipped::skipped(format_args!("curl cannot be run: {error}")),
             }
         }
     }

@@ -33,6 +33,7 @@ impl Agent {
             .env("SIDETONE_CAPTURE_RING_BYTES", "8388608")
             .env("SIDETONE_HTTP_LISTEN", "127.0.0.1:0")
             .stdin(Stdio::null())
+            .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
@@ -40,14 +41,14 @@ impl Agent {
         let (lines, heard) = (BufReader::new(child.stderr.take().unwrap()).lines(), Arc::clone(&said));
         thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
-                heard.lock().unwrap().push_str(&format!("{line}\n"));
+                heard.lock().unwrap().extend([line.as_str(), "\n"]);
             }
         });
         let mut code = None;
         let mut address = None;
         until(|| {
             let text = said.lock().unwrap().clone();
-            let url = text.split("http://").nth(1).and_then(|rest| rest.split('/').next().map(str::to_owned));
+            let url = text.split("://").nth(1).and_then(|rest| rest.split('/').next().map(str::to_owned));
             address = url.and_then(|address| address.parse().ok());
             code = child.try_wait().unwrap().and_then(|status| status.code());
             address.is_some() || code.is_some()
@@ -56,8 +57,9 @@ impl Agent {
             skipped("capturing needs CAP_NET_RAW");
             return None;
         }
-        let text = said.lock().unwrap().clone();
-        let agent = Self { child, said, address: address.unwrap_or_else(|| panic!("{code:?}: {text}")) };
+        let nowhere = SocketAddr::from(([127, 0, 0, 1], 0));
+        let agent = Self { child, said, address: address.unwrap_or(nowhere) };
+        assert!(address.is_some(), "{code:?}: {}", agent.said());
         assert!(until(|| agent.get("/ready").0 == 200), "it is ready: {}", agent.said());
         Some(agent)
     }

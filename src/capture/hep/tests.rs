@@ -140,9 +140,8 @@ fn garbage_is_counted_and_ends_its_connection_only() {
     let good = record("", "BYE sip:a SIP/2.0\r\n");
     let mut honest = site.connect();
     honest.write_all(&good[..10]).unwrap();
-    for garbage in
-        [b"GET / HTTP/1.1\r\n\r\n".as_slice(), b"\x16\x03\x01\x02\x00", b"HEP3\x00\x00", &[0; 65_536]]
-    {
+    let zeros = vec![0; 65_536];
+    for garbage in [b"GET / HTTP/1.1\r\n\r\n".as_slice(), b"\x16\x03\x01\x02\x00", b"HEP3\x00\x00", &zeros] {
         let before = site.counters().bad;
         let mut stream = site.connect();
         let _ = stream.write_all(garbage);

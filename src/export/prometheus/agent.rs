@@ -4,6 +4,7 @@ use crate::Stamp;
 use crate::http::Snapshot;
 
 use super::family::{Counters, Declare, Gauges, Histograms, ReadyHistograms, RealCounters, RealGauges};
+use super::hep::{HepMetrics, HepStats};
 use super::ready::ReadyHistogram;
 
 /// What the agent knows about itself, as totals since it started. What it does not know is absent.
@@ -17,6 +18,8 @@ pub struct AgentStats {
     pub events_lost: u64,
     /// What the listener counts.
     pub http: Snapshot,
+    /// What HEP has done.
+    pub hep: HepStats,
     /// When the agent started.
     pub started: Option<Stamp>,
     /// Processor time of the whole process.
@@ -59,6 +62,7 @@ pub(super) struct AgentMetrics {
     open_fds: Gauges<0>,
     threads: Gauges<0>,
     http: HttpMetrics,
+    hep: HepMetrics,
 }
 
 impl AgentMetrics {
@@ -90,6 +94,7 @@ impl AgentMetrics {
             open_fds: on.gauge("sidetone_open_fds", &[], "File descriptors the agent has open"),
             threads: on.gauge("sidetone_threads", &[], "Threads of the agent"),
             http: HttpMetrics::declare(on),
+            hep: HepMetrics::declare(on),
         }
     }
 
@@ -125,6 +130,7 @@ impl AgentMetrics {
             }
         }
         self.http.set(&stats.http);
+        self.hep.set(&stats.hep);
     }
 
     pub(super) fn scraped(&self, seconds: f64) {
