@@ -117,6 +117,7 @@ telephone() {
 
 up() {
     down
+    clear_orphans
     mkdir -p "$state"
     cd "$state"
     cc -O2 -o link "$here/link.c" -lm
@@ -150,14 +151,28 @@ up() {
 }
 
 down() {
-    local namespace pids
-    for namespace in $(ip netns list | awk -v prefix=$prefix 'index($1, prefix) == 1 { print $1 }'); do
-        pids=$(ip netns pids "$namespace")
-        # shellcheck disable=SC2086
-        [ -z "$pids" ] || kill -KILL $pids 2>/dev/null || true
-        ip netns delete "$namespace"
+    local namespace
+    for namespace in $(ip netns list | awk -v "prefix=$prefix" 'index($1, prefix) == 1 { print $1 }'); do
+        clear_away "$namespace"
     done
     rm -rf "$state"
+}
+
+clear_away() {
+    local pids
+    pids=$(ip netns pids "$1")
+    # shellcheck disable=SC2086
+    [ -z "$pids" ] || kill -KILL $pids 2>/dev/null || true
+    ip netns delete "$1"
+}
+
+# What a test has left that was killed: its process is in the name.
+clear_orphans() {
+    local namespace process
+    for namespace in $(ip netns list | awk '$1 ~ /^st-lab-[0-9]+-/ { print $1 }'); do
+        process=${namespace#st-lab-}
+        [ -e "/proc/${process%%-*}" ] || clear_away "$namespace"
+    done
 }
 
 # link [SETTING...]: the faults of the caller's cable from now on; none without settings.

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::skipped::skipped;
+
 /// Hosts in network namespaces of this process's own. One at a time: two of them would disturb one another's clocks.
 pub(crate) struct Lab {
     prefix: String,
@@ -26,8 +28,7 @@ impl Lab {
     pub(crate) fn up() -> Option<Self> {
         let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(reason) = obstacle() {
-            // Not by way of the harness, which shows nothing of a test that passes.
-            let _ = writeln!(io::stderr(), "skipped, no lab: {reason}");
+            skipped(format_args!("no lab: {reason}"));
             return None;
         }
         let lab = Self {
@@ -127,7 +128,7 @@ impl Lab {
 impl Drop for Lab {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            let logs = ["kamailio.log", "rtpengine.log", "agent.log", "phone.log"];
+            let logs = ["kamailio.log", "rtpengine.log", "agent-p.log", "agent-m.log", "phone.log"];
             for name in logs {
                 let text = fs::read_to_string(self.file(name)).unwrap_or_default();
                 let last: Vec<&str> = text.lines().rev().take(5).collect();
@@ -163,10 +164,12 @@ impl Drop for Caller {
     }
 }
 
-/// `sidetone run` beside the proxy, and tcpdump at the same place.
+/// `sidetone run` beside the proxy, and tcpdump at the same place; and one more elsewhere, which has no wire but is
+/// sent HEP by the proxy.
 pub(crate) struct Watch<'a> {
     lab: &'a Lab,
     agent: Process,
+    far: Process,
     dumps: Vec<Process>,
 }
 
@@ -174,6 +177,8 @@ pub(crate) struct Watch<'a> {
 pub(crate) struct Seen {
     /// `/metrics` of the agent, when all calls were over.
     pub(crate) live: String,
+    /// The same of the agent that was sent HEP.
+    pub(crate) far: String,
     /// The same of tcpdump's file.
     pub(crate) offline: String,
     /// The report on it.
@@ -188,7 +193,9 @@ impl<'a> Watch<'a> {
             let mut command = lab.inside("p", "tcpdump");
             command
                 .args(["-i", interface, "-s", "0", "-B", "8192", "-U", "-Z", "root", "--nano", "-w"])
-                .arg(lab.file(file));
+                .arg(lab.file(file))
+                // HEP is for the far agent alone.
+                .args(["not", "port", "9060"]);
             let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
             let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
             assert!(lines.any(|line| line.unwrap().contains("listening on")), "tcpdump");
@@ -196,17 +203,22 @@ impl<'a> Watch<'a> {
             std::thread::spawn(move || lines.for_each(drop));
             Process(process)
         });
-        let log = File::create(lab.file("agent.log")).unwrap();
-        let agent = lab
-            .inside("p", env!("CARGO_BIN_EXE_sidetone"))
-            .arg("run")
-            .env("SIDETONE_CAPTURE_INTERFACES", "eth0")
-            .env("SIDETONE_CAPTURE_RING_BYTES", "16777216")
-            .stderr(log)
-            .spawn()
-            .unwrap();
-        let watch = Self { lab, agent: Process(agent), dumps: dumps.into() };
-        assert!(until(|| watch.fetch("/ready").is_some()), "the agent is ready");
+        let agent = |host, variable, value| {
+            let log = File::create(lab.file(&format!("agent-{host}.log"))).unwrap();
+            let mut command = lab.inside(host, env!("CARGO_BIN_EXE_sidetone"));
+            command.arg("run").env("SIDETONE_CAPTURE_RING_BYTES", "16777216").env(variable, value);
+            let interface = if host == "p" { "eth0" } else { "lo" };
+            Process(command.env("SIDETONE_CAPTURE_INTERFACES", interface).stderr(log).spawn().unwrap())
+        };
+        let watch = Self {
+            lab,
+            agent: agent("p", "SIDETONE_CAPTURE_DECODE_HEP", "false"),
+            far: agent("m", "SIDETONE_HEP_LISTEN", "udp:10.20.0.50:9060"),
+            dumps: dumps.into(),
+        };
+        for host in ["p", "m"] {
+            assert!(until(|| watch.fetch(host, "/ready").is_some()), "the agent on {host} is ready");
+        }
         watch
     }
 
@@ -214,7 +226,7 @@ impl<'a> Watch<'a> {
     pub(crate) fn sample(&self, callers: &mut [Caller]) -> Vec<Value> {
         let mut samples = Vec::new();
         while !callers.iter_mut().all(Caller::is_done) {
-            let text = self.fetch("/api/calls").unwrap();
+            let text = self.fetch("p", "/api/calls").unwrap();
             samples.push(serde_json::from_str(&text).unwrap());
             sleep(Duration::from_millis(150));
         }
@@ -223,17 +235,29 @@ impl<'a> Watch<'a> {
 
     /// Waits until so many attempts and registrations have come to their end, and ends both.
     pub(crate) fn finish(mut self, attempts: u32, answered: u32, registrations: u32) -> Seen {
-        let mut live = String::new();
-        let over = until(|| {
-            live = self.fetch("/metrics").unwrap();
-            sum(&live, "voip_sip_attempt_results_total") >= attempts
-                && sum(&live, "voip_calls_ended_total") >= answered
-                && sum(&live, "voip_sip_registrations_total") >= registrations
-                && sum(&live, "voip_rtp_streams_active") == 0
-        });
-        let counts: Vec<&str> = live.lines().filter(|line| line.starts_with("voip_sip_attempt")).collect();
-        assert!(over, "not all has come to its end: {counts:#?}");
-        assert_eq!(self.agent.end("TERM"), Some(0), "the agent ends with 0");
+        let when_over = |host: &str| {
+            let mut text = String::new();
+            let over = until(|| {
+                text = self.fetch(host, "/metrics").unwrap();
+                sum(&text, "voip_sip_attempt_results_total") >= attempts
+                    && sum(&text, "voip_calls_ended_total") >= answered
+                    && sum(&text, "voip_sip_registrations_total") >= registrations
+                    && sum(&text, "voip_rtp_streams_active") == 0
+            });
+            let counts: Vec<&str> =
+                text.lines().filter(|line| line.starts_with("voip_sip_attempt")).collect();
+            assert!(over, "not all has come to its end on {host}: {counts:#?}");
+            text
+        };
+        when_over("p");
+        // Somebody may still repeat himself; from here on nobody hears him. What has passed takes a second to come
+        // out of the rings.
+        succeed(self.lab.inside("switch", "ip").args(["link", "set", "to-p", "down"]));
+        sleep(Duration::from_millis(1500));
+        let (live, far) = (when_over("p"), when_over("m"));
+        for agent in [&mut self.agent, &mut self.far] {
+            assert_eq!(agent.end("TERM"), Some(0), "the agent ends with 0");
+        }
         for dump in &mut self.dumps {
             dump.end("INT");
         }
@@ -241,15 +265,16 @@ impl<'a> Watch<'a> {
         let report = |format| analyze(&capture, format);
         Seen {
             live,
+            far,
             offline: report("prometheus"),
             report: serde_json::from_str(&report("json")).unwrap(),
             capture,
         }
     }
 
-    fn fetch(&self, page: &str) -> Option<String> {
+    fn fetch(&self, host: &str, page: &str) -> Option<String> {
         let url = format!("http://127.0.0.1:9767{page}");
-        let output = self.lab.inside("p", "curl").args(["-sf", &url]).output().unwrap();
+        let output = self.lab.inside(host, "curl").args(["-sf", &url]).output().unwrap();
         output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
     }
 }
@@ -266,21 +291,34 @@ impl Seen {
 
     /// The agent has counted what the report on the same packets counts.
     pub(crate) fn assert_live_equals_offline(&self) {
-        let counters = |text: &str| -> Vec<String> {
-            let is_counter =
-                |line: &&str| COUNTERS.iter().any(|name| line.starts_with(name)) && !line.ends_with(" 0");
-            let mut lines: Vec<String> = text.lines().filter(is_counter).map(str::to_owned).collect();
-            lines.sort();
-            lines
-        };
-        let (live, offline) = (counters(&self.live), counters(&self.offline));
-        let only = |of: &[String], not: &[String]| -> Vec<String> {
-            of.iter().filter(|line| !not.contains(line)).cloned().collect()
-        };
-        let (more, less) = (only(&live, &offline), only(&offline, &live));
-        assert!(more.is_empty() && less.is_empty(), "only live: {more:#?}\nonly offline: {less:#?}");
-        assert!(live.len() > 10, "{live:#?}");
+        assert_equal(&self.live, &self.offline, &COUNTERS);
     }
+
+    /// What the proxy has mirrored gives the counters that the wire gives.
+    pub(crate) fn assert_hep_equals_wire(&self) {
+        assert_equal(&self.far, &self.live, COUNTERS.get(..OF_SIP).unwrap());
+    }
+}
+
+/// Both have the same samples of these names, 0 or absent being the same.
+fn assert_equal(one: &str, other: &str, names: &[&str]) {
+    let counters = |text: &str| -> Vec<String> {
+        let is_counter = |line: &&str| {
+            names.iter().any(|name| line.starts_with(name))
+                && !line.ends_with(" 0")
+                && !line.ends_with(" 0.0")
+        };
+        let mut lines: Vec<String> = text.lines().filter(is_counter).map(str::to_owned).collect();
+        lines.sort();
+        lines
+    };
+    let (one, other) = (counters(one), counters(other));
+    let only = |of: &[String], not: &[String]| -> Vec<String> {
+        of.iter().filter(|line| !not.contains(line)).cloned().collect()
+    };
+    let (more, less) = (only(&one, &other), only(&other, &one));
+    assert!(more.is_empty() && less.is_empty(), "only the one: {more:#?}\nonly the other: {less:#?}");
+    assert!(one.len() > 5, "{one:#?}");
 }
 
 /// A process that does not outlive the test.
@@ -364,21 +402,21 @@ fn obstacle() -> Option<String> {
 const PROGRAMS: [&str; 10] =
     ["ip", "ethtool", "cc", "curl", "tcpdump", "tshark", "kamailio", "rtpengine", "sipp", "baresip"];
 
-/// What must be equal sample by sample.
+/// What must be equal sample by sample; those of SIP come first.
 const COUNTERS: [&str; 21] = [
     "voip_sip_attempts_total",
     "voip_sip_attempt_results_total",
     "voip_sip_requests_total",
     "voip_sip_responses_total",
-    "voip_sip_retransmissions_total",
     "voip_sip_registrations_total",
     "voip_registration_total",
     "voip_sip_transfers_total",
     "voip_sip_early_media_total",
     "voip_calls_ended_total",
-    "voip_calls_oneway_total",
     "voip_call_setup_duration_seconds_count",
     "voip_sip_session_duration_seconds_count",
+    "voip_sip_retransmissions_total",
+    "voip_calls_oneway_total",
     "voip_rtp_packets_total",
     "voip_rtp_bytes_total",
     "voip_rtp_expected_total",
@@ -388,3 +426,4 @@ const COUNTERS: [&str; 21] = [
     "voip_rtcp_loss_ratio_count",
     "voip_rtp_mos_count",
 ];
+const OF_SIP: usize = 11;
