@@ -210,11 +210,7 @@ impl Net {
 
     /// An agent on a free port, when it is ready.
     fn agent(&self, settings: &[(&str, &str)], interfaces: &str) -> Agent<'_> {
-<<<<<<< HEAD
         let port = (9_767..=u16::MAX)
-=======
-        let port = (9_767..u16::MAX)
->>>>>>> hx-source
             .find(|port| self.fetch(&format!("http://127.0.0.1:{port}/live")).0 == 0)
             .unwrap();
         let mut command = self.command(settings, interfaces);
