@@ -3,7 +3,8 @@
  * then what this thread's CPU time rises by, for the tap runs inside it.
  *
  * One frame of G.711 (214 bytes) is rewritten by an XDP program for each packet: addresses, ports, SSRC, number and time
- * stamp of one stream after the other. Prints packets sent, seconds, and CPU nanoseconds a packet.
+ * stamp of one stream after the other. Prints packets sent, seconds, and CPU nanoseconds a packet: of as many seconds
+ * before, in which the streams begin, and then of those that count.
  *
  * Needs root. The interface must take an XDP program: a veth does.
  */
@@ -122,29 +123,32 @@ int main(int count, char **arguments) {
         frame[i] = i * 37;
     struct xdp_md context = {.data_end = FRAME, .ingress_ifindex = interface};
 
-    double started = now(CLOCK_MONOTONIC), spent = now(CLOCK_THREAD_CPUTIME_ID), passed;
-    unsigned long sent = 0;
-    while ((passed = now(CLOCK_MONOTONIC) - started) < seconds) {
-        double due = (passed + 0.002) * rate - sent;
-        /* Who was kept waiting does not make up for it in one burst. */
-        unsigned packets = due > rate * 0.02 ? rate * 0.02 : due > 0 ? due : 0;
-        if (packets) {
-            union bpf_attr run = {.test = {.prog_fd = sends,
-                                           .data_in = (unsigned long)frame,
-                                           .data_size_in = FRAME,
-                                           .ctx_in = (unsigned long)&context,
-                                           .ctx_size_in = sizeof context,
-                                           .repeat = packets,
-                                           .flags = BPF_F_TEST_XDP_LIVE_FRAMES,
-                                           .batch_size = 64}};
-            if (bpf(BPF_PROG_TEST_RUN, &run) < 0)
-                fail("sending");
-            sent += packets;
+    for (int turn = 0; turn < 2; turn++) {
+        double started = now(CLOCK_MONOTONIC), spent = now(CLOCK_THREAD_CPUTIME_ID), passed;
+        unsigned long sent = 0;
+        while ((passed = now(CLOCK_MONOTONIC) - started) < seconds) {
+            double due = (passed + 0.002) * rate - sent;
+            /* Who was kept waiting does not make up for it in one burst. */
+            unsigned packets = due > rate * 0.02 ? rate * 0.02 : due > 0 ? due : 0;
+            if (packets) {
+                union bpf_attr run = {.test = {.prog_fd = sends,
+                                               .data_in = (unsigned long)frame,
+                                               .data_size_in = FRAME,
+                                               .ctx_in = (unsigned long)&context,
+                                               .ctx_size_in = sizeof context,
+                                               .repeat = packets,
+                                               .flags = BPF_F_TEST_XDP_LIVE_FRAMES,
+                                               .batch_size = 64}};
+                if (bpf(BPF_PROG_TEST_RUN, &run) < 0)
+                    fail("sending");
+                sent += packets;
+            }
+            struct timespec pause = {0, 2000000};
+            nanosleep(&pause, NULL);
         }
-        struct timespec pause = {0, 2000000};
-        nanosleep(&pause, NULL);
+        spent = now(CLOCK_THREAD_CPUTIME_ID) - spent;
+        printf("%lu %.3f %.1f\n", sent, now(CLOCK_MONOTONIC) - started, spent * 1e9 / sent);
+        fflush(stdout);
     }
-    spent = now(CLOCK_THREAD_CPUTIME_ID) - spent;
-    printf("%lu %.3f %.1f\n", sent, now(CLOCK_MONOTONIC) - started, spent * 1e9 / sent);
     return 0;
 }
