@@ -44,7 +44,7 @@ fn telephone() {
     };
     let contact = values("Contact:")[0].trim_matches(['<', '>']).to_owned();
     let routes: Vec<&str> = values("Record-Route:").into_iter().flat_map(|line| line.split(", ")).collect();
-    let routes: String = routes.iter().rev().map(|route| format!("Route: {route}\r\n")).collect();
+    let routes: String = routes.iter().rev().flat_map(|route| ["Route: ", route, "\r\n"]).collect();
     let to = format!("To: {}\r\n{routes}", values("To:")[0]);
     socket.send(&request("ACK", 1, &contact, &to, ""));
 
@@ -62,6 +62,9 @@ fn telephone() {
     socket.send(&request("BYE", 2, &contact, &to, ""));
     while !socket.receive().contains("CSeq: 2 BYE") {}
 }
+
+/// Two bytes of length follow (RFC 6455 5.2).
+const LONG: u8 = 0x7e;
 
 /// A WebSocket in the part of the client.
 struct Socket(TcpStream);
@@ -90,7 +93,7 @@ impl Socket {
     /// One text frame, masked as RFC 6455 wants it of a client.
     fn send(&mut self, text: &str) {
         let mask = [0x5a, 0xc3, 0x17, 0x88];
-        let mut frame = vec![0x81, 0x80 | 126];
+        let mut frame = vec![0x81, 0x80 | LONG];
         frame.extend((text.len() as u16).to_be_bytes());
         frame.extend(mask);
         frame.extend(text.bytes().zip(mask.into_iter().cycle()).map(|(byte, mask)| byte ^ mask));
@@ -103,8 +106,8 @@ impl Socket {
             let mut head = [0; 2];
             self.0.read_exact(&mut head).unwrap();
             let mut length = u64::from(head[1] & 0x7f);
-            if length >= 126 {
-                let mut long = vec![0; if length == 126 { 2 } else { 8 }];
+            if length >= u64::from(LONG) {
+                let mut long = vec![0; if length == u64::from(LONG) { 2 } else { 8 }];
                 self.0.read_exact(&mut long).unwrap();
                 length = long.iter().fold(0, |sum, &byte| sum << 8 | u64::from(byte));
             }
