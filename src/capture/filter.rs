@@ -52,7 +52,6 @@ pub fn program() -> Vec<Instruction> {
     for at in [IP, IP + TAG] {
         ipv4(&mut code, at);
         ipv6(&mut code, at);
-        udp(&mut code, at);
     }
 
     code.place(WHOLE);
@@ -87,22 +86,19 @@ pub fn behind(ethernet: &[Instruction], raw: &[Instruction]) -> Vec<Instruction>
     code
 }
 
-/// An IPv4 header at `at`: goes on with its length in X.
+/// An IPv4 header at `at`. Behind one with options, the datagram goes whole: nobody sends media like that.
 fn ipv4(code: &mut Assembler, at: u32) {
     code.place(Label("ipv4", at));
     code.load_u8(at);
-    code.mask(0xf0);
-    code.is(0x40, NEXT, WHOLE);
+    code.is(IPV4_WITHOUT_OPTIONS, NEXT, WHOLE);
     code.load_u8(at + 9);
     code.is(UDP, NEXT, WHOLE);
     code.load_u16(at + 6);
     code.any_of(MORE_FRAGMENTS_OR_OFFSET, WHOLE, NEXT);
-    code.index_ipv4_length(at);
-    code.index_to_accumulator();
-    code.at_least(20, Label("udp", at), WHOLE);
+    udp(code, at + 20);
 }
 
-/// An IPv6 header at `at`, without extensions: goes on with its length in X.
+/// An IPv6 header at `at`, without extensions.
 fn ipv6(code: &mut Assembler, at: u32) {
     code.place(Label("ipv6", at));
     code.load_u8(at);
@@ -110,37 +106,40 @@ fn ipv6(code: &mut Assembler, at: u32) {
     code.is(0x60, NEXT, WHOLE);
     code.load_u8(at + 6);
     code.is(UDP, NEXT, WHOLE);
-    code.index(40);
+    udp(code, at + 40);
 }
 
-/// A datagram X bytes behind `at`: cut when it is RTP of which the headers are enough.
+/// A datagram at `at`: cut when it is RTP of which the headers are enough. Loads at a fixed place are a few
+/// instructions for the kernel, those relative to X a call.
 fn udp(code: &mut Assembler, at: u32) {
-    code.place(Label("udp", at));
-    code.load_u16_at_index(at);
+    code.load_u16(at);
     for port in SIP_PORTS {
         code.is(port, WHOLE, NEXT);
     }
-    code.load_u16_at_index(at + 2);
+    code.load_u16(at + 2);
     for port in SIP_PORTS.into_iter().chain(tunnel::UDP_PORTS.map(u32::from)) {
         code.is(port, WHOLE, NEXT);
     }
     let rtp = at + 8;
-    code.load_u8_at_index(rtp);
+    code.load_u8(rtp);
     code.mask(VERSION | PADDING);
     code.is(VERSION_2, NEXT, WHOLE);
-    code.load_u8_at_index(rtp + 1);
+    code.load_u8(rtp + 1);
     code.at_least(RTCP_FIRST, NEXT, Label("number", at));
     code.at_least(RTCP_LAST + 1, NEXT, WHOLE);
     code.place(Label("number", at));
-    code.load_u16_at_index(rtp + 2);
+    code.load_u16(rtp + 2);
     code.any_of(LISTEN_TO_EVERY as u32 - 1, NEXT, WHOLE);
 
-    // X goes behind the contributing sources.
-    code.load_u8_at_index(rtp);
+    code.load_u8(rtp);
+    code.any_of(EXTENSION | CONTRIBUTORS, Label("more", at), NEXT);
+    code.keep(rtp + 12 + PAYLOAD_KEPT);
+
+    // X: length of the contributing sources.
+    code.place(Label("more", at));
     code.store();
     code.mask(CONTRIBUTORS);
     code.shift_left(2);
-    code.add_index();
     code.accumulator_to_index();
     code.load_stored();
     code.any_of(EXTENSION, Label("extended", at), NEXT);
@@ -170,9 +169,9 @@ const HARDWARE_TYPE: u32 = 0xffff_f000 + 28;
 
 /// More than any frame has.
 const ALL: u32 = 0x4_0000;
-/// Ethernet with a tag, the longest IPv4 header, UDP, RTP with all contributors, and the length of its extension.
-/// Whatever is shorter has little to be cut.
-const LONGEST_HEADERS: u32 = IP + TAG + 60 + 8 + 12 + 60 + 4;
+/// Ethernet with a tag, IPv6, UDP, RTP with all contributors, and the length of its extension. Whatever is shorter has
+/// little to be cut.
+const LONGEST_HEADERS: u32 = IP + TAG + 40 + 8 + 12 + 60 + 4;
 /// Of an RTP payload.
 const PAYLOAD_KEPT: u32 = 32;
 
@@ -183,6 +182,8 @@ const IPV4: u32 = 0x0800;
 const IPV6: u32 = 0x86dd;
 const VLAN: u32 = 0x8100;
 const SERVICE_VLAN: u32 = 0x88a8;
+/// Version 4, and a header of five words.
+const IPV4_WITHOUT_OPTIONS: u32 = 0x45;
 const UDP: u32 = 17;
 const MORE_FRAGMENTS_OR_OFFSET: u32 = 0x3fff;
 const SIP_PORTS: [u32; 2] = [5060, 5061];

@@ -28,8 +28,13 @@ impl Agent {
 
     /// The same by a command of one's own.
     pub(crate) fn of(mut command: Command) -> Option<Self> {
+        command.env("SIDETONE_CAPTURE_INTERFACES", "lo");
+        Self::on(command)
+    }
+
+    /// The same on the interfaces of its file.
+    pub(crate) fn on(mut command: Command) -> Option<Self> {
         let mut child = command
-            .env("SIDETONE_CAPTURE_INTERFACES", "lo")
             .env("SIDETONE_CAPTURE_RING_BYTES", "8388608")
             .env("SIDETONE_HTTP_LISTEN", "127.0.0.1:0")
             .stdin(Stdio::null())

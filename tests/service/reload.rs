@@ -3,8 +3,10 @@
 use std::fs;
 use std::net::UdpSocket;
 use std::os::unix::fs::symlink;
+use std::process::Command;
 
 use crate::agent::{Agent, until};
+use crate::skipped::skipped;
 
 /// `[quality] endpoint_delay_ms` in force.
 fn delay(agent: &Agent) -> f64 {
@@ -144,6 +146,49 @@ fn the_capture_thread_is_told() {
     });
     assert!(taken, "{}", agent.said());
     assert_eq!(tenant("before").as_deref(), Some("one"), "what is up keeps its name in another place");
+}
+
+#[test]
+fn interfaces_are_captured_on_from_the_reload_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("sidetone.toml");
+    let on =
+        |interface: &str| fs::write(&file, format!("[capture]\ninterfaces = [{interface:?}]\n")).unwrap();
+    // A link of a kind that is in every network namespace, or else none that is not lo.
+    let Some(other) = fs::read_dir("/sys/class/net")
+        .unwrap()
+        .filter_map(|entry| entry.unwrap().file_name().into_string().ok())
+        .find(|name| name != "lo")
+    else {
+        return skipped("there is no interface but lo");
+    };
+    on(&other);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sidetone"));
+    command.args(["run", "--config"]).arg(&file);
+    let Some(agent) = Agent::on(command) else { return };
+    let heard = |call: &str| agent.get(&format!("/api/calls/{call}")).0 == 200;
+    invite("unheard", "one.example");
+
+    on("lo");
+    let mut number = 0;
+    let taken = until(|| {
+        number += 1;
+        let name = format!("heard{number}");
+        invite(&name, "one.example");
+        until(|| agent.get("/api/calls").0 == 200) && heard(&name)
+    });
+    assert!(taken, "{}", agent.said());
+    assert!(!heard("unheard"));
+    assert_eq!(agent.json("/api/config")["capture"]["interfaces"], serde_json::json!(["lo"]));
+
+    // One that is not there: it stays as it was, and why is told.
+    on("nowhere0");
+    assert!(until(|| agent.part("capture")["status"] == "degraded"), "{}", agent.said());
+    let reason = agent.part("capture")["detail"]["interfaces_refused"].to_string();
+    assert!(reason.contains("nowhere0") && agent.said().contains(&reason[1..reason.len() - 1]), "{reason}");
+    invite("still", "one.example");
+    assert!(until(|| heard("still")), "{}", agent.said());
+    assert_eq!(agent.part("sandbox")["detail"]["capabilities"], 0);
 }
 
 fn invite(call: &str, domain: &str) {

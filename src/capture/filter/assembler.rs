@@ -61,11 +61,6 @@ impl Assembler {
         self.write(libc::BPF_LD | libc::BPF_H | libc::BPF_IND, k);
     }
 
-    /// A = the byte at X + `k`.
-    pub(super) fn load_u8_at_index(&mut self, k: u32) {
-        self.write(libc::BPF_LD | libc::BPF_B | libc::BPF_IND, k);
-    }
-
     /// A = length of the frame.
     pub(super) fn load_length(&mut self) {
         self.write(libc::BPF_LD | libc::BPF_W | libc::BPF_LEN, 0);
@@ -79,16 +74,6 @@ impl Assembler {
     /// The cell = A.
     pub(super) fn store(&mut self) {
         self.write(libc::BPF_ST, 0);
-    }
-
-    /// X = `k`.
-    pub(super) fn index(&mut self, k: u32) {
-        self.write(libc::BPF_LDX | libc::BPF_W | libc::BPF_IMM, k);
-    }
-
-    /// X = 4 times the lower half of the byte at `k`: the length of the IPv4 header there.
-    pub(super) fn index_ipv4_length(&mut self, k: u32) {
-        self.write(libc::BPF_LDX | libc::BPF_B | libc::BPF_MSH, k);
     }
 
     /// X = A.

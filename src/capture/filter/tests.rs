@@ -103,7 +103,11 @@ fn wanted(frame: &[u8]) -> usize {
     let tagged = matches!(frame.get(12..14), Some([0x81, 0x00] | [0x88, 0xa8]));
     let tags = if tagged { 4 } else { 0 };
     let inner = frame.get(12 + tags..14 + tags);
-    if frame.len() < 162 || !matches!(inner, Some([0x08, 0x00] | [0x86, 0xdd])) {
+    if frame.len() < 142 || !matches!(inner, Some([0x08, 0x00] | [0x86, 0xdd])) {
+        return frame.len();
+    }
+    let has_options = frame[14 + tags] >> 4 == 4 && frame[14 + tags] & 0x0f > 5;
+    if has_options {
         return frame.len();
     }
     let Some(datagram) = fast::slice(frame) else { return frame.len() };
