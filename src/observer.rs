@@ -18,6 +18,7 @@
 mod desk;
 mod feedback;
 mod flow;
+mod flow_index;
 mod hearing;
 mod media;
 mod relay;
@@ -36,6 +37,7 @@ use crate::demux;
 use crate::event::{Live, Sink, Totals};
 use crate::limits::Limits;
 use crate::quality::Rating;
+use crate::rtp::packet::Packet;
 use crate::wire::fast::{self, Addresses};
 use crate::wire::{Decoder, Frame, LinkType, Skip};
 
@@ -116,15 +118,16 @@ impl Observer {
             });
             black_box(touched.fold(0, |sum, touched| sum ^ touched));
             self.capture.count(frames);
+            let check_clock = self.capture.packets.is_multiple_of(CLOCK_CHECK);
             for (frame, ahead) in frames.iter().zip(&ahead) {
                 if frame.stamp >= self.next_tick {
                     self.tick(frame.stamp, sink);
                 }
-                if self.capture.packets.is_multiple_of(CLOCK_CHECK) {
+                if check_clock {
                     self.check_clock(frame.stamp);
                 }
                 match ahead {
-                    Ahead::Media(media) if self.desk.media.offer(media, frame, sink) => {}
+                    Ahead::Media(media) if self.desk.media.offer(media, sink) => {}
                     _ => self.frame(frame, sink),
                 }
             }
@@ -214,8 +217,9 @@ impl Observer {
         let Some(datagram) = fast::plain(frame.bytes).or_else(|| fast::slice(frame.bytes)) else {
             return Ahead::Other;
         };
+        let (payload, cut, ip_id) = (datagram.payload, datagram.cut, datagram.ip_id.unwrap_or(0));
         let (Addresses::V4 { source, destination }, Some(header)) =
-            (datagram.addresses, datagram.payload.first_chunk::<12>())
+            (datagram.addresses, payload.first_chunk::<12>())
         else {
             return Ahead::Other;
         };
@@ -225,11 +229,9 @@ impl Observer {
         }
         let ssrc = u32::from_be_bytes([header[8], header[9], header[10], header[11]]);
         let flow = FlowV4::new(source, destination, datagram.source_port, datagram.destination_port, ssrc);
-        match self.desk.media.guess(flow) {
-            Some(guess) => {
-                let (payload, cut, ip_id) = (datagram.payload, datagram.cut, datagram.ip_id.unwrap_or(0));
-                Ahead::Media(Known { payload, flow, guess, cut, ip_id })
-            }
+        let Some(guess) = self.desk.media.guess(flow) else { return Ahead::Other };
+        match Packet::read(frame.stamp, payload, cut, ip_id, frame.interface) {
+            Some(packet) => Ahead::Media(Known { packet, flow, guess }),
             None => Ahead::Other,
         }
     }
@@ -255,25 +257,26 @@ impl Observer {
 
 impl CaptureTotals {
     fn count(&mut self, frames: &[Frame<'_>]) {
-        self.packets += frames.len() as u64;
+        let Some(any) = frames.first() else { return };
+        let (mut first, mut last) = self.span.unwrap_or((any.stamp, any.stamp));
+        let (mut bytes, mut truncated) = (0, 0);
         for frame in frames {
-            self.bytes += u64::from(frame.wire_len);
-            self.truncated += u64::from((frame.wire_len as usize) > frame.bytes.len());
+            bytes += u64::from(frame.wire_len);
+            truncated += u64::from((frame.wire_len as usize) > frame.bytes.len());
+            first = first.min(frame.stamp);
+            last = last.max(frame.stamp);
         }
-        let stamps = || frames.iter().map(|frame| frame.stamp);
-        let (Some(first), Some(last)) = (stamps().min(), stamps().max()) else { return };
-        self.reach(first, last);
+        self.packets += frames.len() as u64;
+        self.bytes += bytes;
+        self.truncated += truncated;
+        self.span = Some((first, last));
     }
 
     fn add(&mut self, stamp: Stamp, bytes: u64) {
         self.packets += 1;
         self.bytes += bytes;
-        self.reach(stamp, stamp);
-    }
-
-    fn reach(&mut self, first: Stamp, last: Stamp) {
-        let (before, after) = self.span.unwrap_or((first, last));
-        self.span = Some((before.min(first), after.max(last)));
+        let (first, last) = self.span.unwrap_or((stamp, stamp));
+        self.span = Some((first.min(stamp), last.max(stamp)));
     }
 
     fn skip(&mut self, skip: Skip) {
@@ -294,11 +297,9 @@ enum Ahead<'a> {
 /// An RTP packet whose stream is guessed.
 #[derive(Clone, Copy)]
 pub(crate) struct Known<'a> {
-    payload: &'a [u8],
+    packet: Packet<'a>,
     flow: FlowV4,
     guess: u32,
-    cut: u32,
-    ip_id: u16,
 }
 
 /// Frames looked at ahead of the one that is worked on.

@@ -49,24 +49,25 @@ impl Pcap {
             return Step::Need(self.record_header);
         };
         let Some(fields) = header.first_chunk::<RECORD_HEADER>() else { return Step::Need(RECORD_HEADER) };
-        let swapped = self.order == ByteOrder::Big;
-        let field = |i: usize| {
-            let little = u32::from_le_bytes([fields[i], fields[i + 1], fields[i + 2], fields[i + 3]]);
-            if swapped { little.swap_bytes() } else { little }
-        };
-        let captured = field(8) as usize;
+        let field = |i: usize| u32::from_le_bytes([fields[i], fields[i + 1], fields[i + 2], fields[i + 3]]);
+        let mut fields = [field(0), field(4), field(8), field(12)];
+        if self.order == ByteOrder::Big {
+            fields = fields.map(u32::swap_bytes);
+        }
+        let [seconds, fraction, captured, wire_len] = fields;
+        let captured = captured as usize;
         if captured > self.longest {
             return too_long(captured, self.longest);
         }
         let Some(captured_bytes) = body.get(..captured) else {
             return Step::Need(self.record_header + captured);
         };
-        let stamp = u64::from(field(0)) * 1_000_000_000 + u64::from(field(4)) * self.nanos_per_tick;
+        let stamp = u64::from(seconds) * 1_000_000_000 + u64::from(fraction) * self.nanos_per_tick;
         *frame = Frame {
             stamp: Stamp(stamp),
             link: self.link,
             interface: self.order.u32_at(header, RECORD_HEADER).unwrap_or(0),
-            wire_len: field(12).max(captured as u32),
+            wire_len: wire_len.max(captured as u32),
             bytes: captured_bytes,
         };
         Step::Frame(self.record_header + captured)

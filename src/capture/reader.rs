@@ -1,4 +1,4 @@
-//! One capture: reads 256 KiB at a time and walks the records in the buffer without copying them.
+//! One capture: reads 64 KiB at a time and walks the records in the buffer without copying them.
 
 use std::io::{self, Read};
 

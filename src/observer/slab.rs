@@ -1,58 +1,73 @@
-//! A table of large entries with stable numbers. It grows by doubling; a large allocation is moved by its pages,
-//! and pages that were never written take no memory.
+//! A table of large entries with stable numbers. It grows by chunks: no entry is ever moved.
 
 /// Entries of type `T`, named by small numbers that are used again.
 #[derive(Debug)]
 pub(crate) struct Slab<T> {
-    slots: Vec<Option<T>>,
+    /// All but the last one are full.
+    chunks: Vec<Vec<Option<T>>>,
+    /// Entries that ever were.
+    slots: u32,
     free: Vec<u32>,
 }
 
 impl<T> Slab<T> {
     pub(crate) fn new() -> Self {
-        Self { slots: Vec::new(), free: Vec::new() }
+        Self { chunks: Vec::new(), slots: 0, free: Vec::new() }
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.slots.len() - self.free.len()
+        self.slots as usize - self.free.len()
     }
 
     /// Stores an entry and returns its number.
     pub(crate) fn insert(&mut self, entry: T) -> u32 {
         if let Some(index) = self.free.pop()
-            && let Some(slot) = self.slots.get_mut(index as usize)
+            && let Some(slot) = self.slot(index)
         {
             *slot = Some(entry);
             return index;
         }
-        self.slots.push(Some(entry));
-        self.slots.len() as u32 - 1
+        match self.chunks.last_mut().filter(|chunk| chunk.len() < CHUNK) {
+            Some(chunk) => chunk.push(Some(entry)),
+            None => {
+                let mut chunk = Vec::with_capacity(CHUNK);
+                chunk.push(Some(entry));
+                self.chunks.push(chunk);
+            }
+        }
+        self.slots += 1;
+        self.slots - 1
     }
 
     pub(crate) fn remove(&mut self, index: u32) -> Option<T> {
-        let entry = self.slots.get_mut(index as usize)?.take()?;
+        let entry = self.slot(index)?.take()?;
         self.free.push(index);
         Some(entry)
     }
 
     #[inline]
     pub(crate) fn get(&self, index: u32) -> Option<&T> {
-        self.slots.get(index as usize)?.as_ref()
+        let index = index as usize;
+        self.chunks.get(index / CHUNK)?.get(index % CHUNK)?.as_ref()
     }
 
     #[inline]
     pub(crate) fn get_mut(&mut self, index: u32) -> Option<&mut T> {
-        self.slots.get_mut(index as usize)?.as_mut()
+        self.slot(index)?.as_mut()
     }
 
     /// All entries by rising number.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
-        self.slots.iter().enumerate().filter_map(|(index, slot)| Some((index as u32, slot.as_ref()?)))
+        self.chunks
+            .iter()
+            .flatten()
+            .enumerate()
+            .filter_map(|(index, slot)| Some((index as u32, slot.as_ref()?)))
     }
 
     /// Of the next `sample` entries from `hand` on, the number of the one with the smallest key.
     pub(crate) fn around<K: Ord>(&self, hand: &mut u32, sample: usize, key: impl Fn(&T) -> K) -> Option<u32> {
-        let slots = self.slots.len() as u32;
+        let slots = self.slots;
         let mut best: Option<(K, u32)> = None;
         let mut looked = 0;
         for _ in 0..slots {
@@ -69,7 +84,15 @@ impl<T> Slab<T> {
         }
         best.map(|(_, index)| index)
     }
+
+    #[inline]
+    fn slot(&mut self, index: u32) -> Option<&mut Option<T>> {
+        let index = index as usize;
+        self.chunks.get_mut(index / CHUNK)?.get_mut(index % CHUNK)
+    }
 }
+
+const CHUNK: usize = 64;
 
 #[cfg(test)]
 mod tests {

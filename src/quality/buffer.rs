@@ -16,10 +16,6 @@
 #[derive(Clone, Copy, Debug)]
 #[repr(C)]
 pub struct Buffers {
-    /// End of the current bucket of the base filter; 0 = not anchored.
-    bucket_end_ns: u64,
-    /// End of the adaptive buffer's observation window.
-    window_end_ns: u64,
     /// Least transit of the current and of the previous bucket; infinite where a bucket was empty.
     current_min_ms: f64,
     previous_min_ms: f64,
@@ -30,6 +26,10 @@ pub struct Buffers {
     pushed: u32,
     /// What few packets touch stands last.
     depth_floor_ms: f32,
+    /// End of the current bucket of the base filter; 0 = not anchored.
+    bucket_end_ns: u64,
+    /// End of the adaptive buffer's observation window.
+    window_end_ns: u64,
     late50: u32,
     late200: u32,
     late_adaptive: u32,
@@ -69,32 +69,47 @@ impl Default for Buffers {
 
 impl Buffers {
     /// Takes one packet: its arrival since the stream's first packet, and its transit time on any fixed offset.
-    #[inline]
     pub fn push(&mut self, arrival_ns: u64, transit_ms: f64) -> Verdict {
+        self.turn(arrival_ns, transit_ms);
+        self.play(transit_ms)
+    }
+
+    /// Arrival from which on a packet needs [`Self::turn`].
+    pub fn due_ns(&self) -> u64 {
+        self.bucket_end_ns.min(self.window_end_ns)
+    }
+
+    /// What time brings: to be done before [`Self::play`] of a packet that is due.
+    pub fn turn(&mut self, arrival_ns: u64, transit_ms: f64) {
         if arrival_ns >= self.bucket_end_ns {
             self.roll(arrival_ns, transit_ms);
-        } else {
-            self.current_min_ms = lower(self.current_min_ms, transit_ms);
         }
-        let x_ms = transit_ms - lower(self.current_min_ms, self.previous_min_ms);
-
         if arrival_ns >= self.window_end_ns {
             self.shrink(arrival_ns);
         }
+    }
+
+    /// Takes one packet that is not due, or no longer, by its transit time.
+    #[inline]
+    pub fn play(&mut self, transit_ms: f64) -> Verdict {
+        self.current_min_ms = lower(self.current_min_ms, transit_ms);
+        let x_ms = transit_ms - lower(self.current_min_ms, self.previous_min_ms);
         if x_ms > self.peak_ms {
             self.peak_ms = x_ms;
         }
-        let (late50, late200, late_adaptive) = (x_ms > FIXED50_MS, x_ms > FIXED200_MS, x_ms > self.depth_ms);
+        let late_adaptive = x_ms > self.depth_ms;
         if late_adaptive {
-            self.late_adaptive = self.late_adaptive.saturating_add(1);
-            self.depth_ms = self.depth_ms.max((x_ms + MARGIN_MS).min(DEPTH_MAX_MS));
+            self.deepen(x_ms);
         } else {
             self.depth_sum_ms += self.depth_ms;
         }
         self.pushed = self.pushed.saturating_add(1);
-        self.late50 = self.late50.saturating_add(u32::from(late50));
-        self.late200 = self.late200.saturating_add(u32::from(late200));
-        Verdict { x_ms, late50, late200, late_adaptive }
+        let late50 = x_ms > FIXED50_MS;
+        if late50 {
+            self.late50 = self.late50.saturating_add(1);
+            self.late200 = self.late200.saturating_add(u32::from(x_ms > FIXED200_MS));
+        }
+        Verdict { x_ms, late50, late200: x_ms > FIXED200_MS, late_adaptive }
     }
 
     /// Forgets the base delay: the transit offset has changed (discontinuity, restart). Counters stay.
@@ -137,7 +152,6 @@ impl Buffers {
     }
 
     /// Begins the bucket that `arrival_ns` lies in. The one before it counts only if it was not skipped.
-    #[cold]
     fn roll(&mut self, arrival_ns: u64, transit_ms: f64) {
         if self.bucket_end_ns == 0 {
             self.previous_min_ms = f64::INFINITY;
@@ -154,8 +168,14 @@ impl Buffers {
         self.current_min_ms = transit_ms;
     }
 
-    /// Ends the adaptive buffer's window: sinks one step towards what the window needed.
+    /// A packet came too late for the adaptive buffer.
     #[cold]
+    fn deepen(&mut self, x_ms: f64) {
+        self.late_adaptive = self.late_adaptive.saturating_add(1);
+        self.depth_ms = self.depth_ms.max((x_ms + MARGIN_MS).min(DEPTH_MAX_MS));
+    }
+
+    /// Ends the adaptive buffer's window: sinks one step towards what the window needed.
     fn shrink(&mut self, arrival_ns: u64) {
         let target = (self.peak_ms + MARGIN_MS).min(DEPTH_MAX_MS).max(f64::from(self.depth_floor_ms));
         if target < self.depth_ms {

@@ -10,17 +10,19 @@
 
 /// The lower edge of transit over time of one stream.
 #[derive(Clone, Debug)]
+#[repr(C)]
 pub struct Skew {
-    /// End of the current bucket; 0 = not started.
-    bucket_end_ns: u64,
     /// Lowest packet of the current bucket.
     lowest: Point,
+    /// From the first packet on.
     edge: Option<Box<Edge>>,
 }
 
 /// The points of buckets that are over.
 #[derive(Clone, Debug)]
 struct Edge {
+    /// End of the current bucket.
+    bucket_end_ns: u64,
     points: Vec<Point>,
     /// Length of a bucket.
     bucket_seconds: u32,
@@ -37,17 +39,32 @@ struct Point {
 
 impl Default for Skew {
     fn default() -> Self {
-        Self { bucket_end_ns: 0, lowest: NO_POINT, edge: None }
+        Self { lowest: NO_POINT, edge: None }
     }
 }
 
 impl Skew {
     /// Takes one audio packet: its arrival since the stream's first packet, and its transit relative to that packet.
-    #[inline]
     pub fn record(&mut self, arrival_ns: u64, transit_ms: f64) {
-        if arrival_ns >= self.bucket_end_ns {
+        self.turn(arrival_ns);
+        self.lower(arrival_ns, transit_ms);
+    }
+
+    /// Arrival from which on a packet needs [`Self::turn`].
+    pub fn due_ns(&self) -> u64 {
+        self.edge.as_ref().map_or(0, |edge| edge.bucket_end_ns)
+    }
+
+    /// What time brings: to be done before [`Self::lower`] of a packet that is due.
+    pub fn turn(&mut self, arrival_ns: u64) {
+        if arrival_ns >= self.due_ns() {
             self.roll(arrival_ns);
         }
+    }
+
+    /// Takes one packet that is not due, or no longer.
+    #[inline]
+    pub fn lower(&mut self, arrival_ns: u64, transit_ms: f64) {
         if (transit_ms as f32) < self.lowest.millis {
             self.lowest = Point { seconds: (arrival_ns as f64 / 1e9) as f32, millis: transit_ms as f32 };
         }
@@ -66,7 +83,7 @@ impl Skew {
         let points: Vec<&Point> = edge.points.iter().chain(open).collect();
         let bucket_seconds = f64::from(edge.bucket_seconds);
         let start_seconds = (f64::from(points.first()?.seconds) / bucket_seconds).floor() * bucket_seconds;
-        let span_seconds = self.bucket_end_ns as f64 / 1e9 - start_seconds;
+        let span_seconds = edge.bucket_end_ns as f64 / 1e9 - start_seconds;
         if points.len() < POINTS_MIN || span_seconds < SPAN_MIN_SECONDS {
             return None;
         }
@@ -85,21 +102,19 @@ impl Skew {
     }
 
     /// Ends the current bucket and begins the one that `arrival_ns` lies in.
-    #[cold]
     fn roll(&mut self, arrival_ns: u64) {
-        let mut bucket_seconds = 1;
+        let edge = self.edge.get_or_insert_with(|| {
+            Box::new(Edge { bucket_end_ns: 0, points: Vec::new(), bucket_seconds: 1 })
+        });
         if self.lowest.millis.is_finite() {
-            let edge =
-                self.edge.get_or_insert_with(|| Box::new(Edge { points: Vec::new(), bucket_seconds: 1 }));
             edge.points.push(self.lowest);
             self.lowest = NO_POINT;
             while edge.points.len() >= POINTS_MAX {
                 edge.merge();
             }
-            bucket_seconds = edge.bucket_seconds;
         }
-        let bucket_ns = u64::from(bucket_seconds) * 1_000_000_000;
-        self.bucket_end_ns = (arrival_ns / bucket_ns).saturating_add(1).saturating_mul(bucket_ns);
+        let bucket_ns = u64::from(edge.bucket_seconds) * 1_000_000_000;
+        edge.bucket_end_ns = (arrival_ns / bucket_ns).saturating_add(1).saturating_mul(bucket_ns);
     }
 }
 

@@ -64,6 +64,12 @@ impl Variation {
         None
     }
 
+    /// Draws it into the cache; the value means nothing.
+    #[inline]
+    pub(crate) fn touch(&self) -> u64 {
+        self.counts[1].into()
+    }
+
     /// Rounds up, so that a bucket in use does not vanish.
     #[cold]
     fn halve(&mut self) {
@@ -77,7 +83,7 @@ impl Variation {
 fn bucket(x_ms: f32) -> usize {
     if x_ms > 0.0 {
         let quarter_octave = (x_ms.to_bits() >> MANTISSA_SHIFT) as usize;
-        (quarter_octave + 2).saturating_sub(ORIGIN).clamp(1, BUCKETS - 1)
+        quarter_octave.clamp(ORIGIN - 1, ORIGIN + BUCKETS - 3) + 2 - ORIGIN
     } else {
         0
     }

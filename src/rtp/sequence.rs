@@ -43,7 +43,8 @@ pub struct Sequence {
     base: u32,
     final_below: u32,
     seen: [u64; RING],
-    late: [u64; RING],
+    /// From the first late packet on.
+    late: Option<Box<[u64; RING]>>,
 }
 
 impl Sequence {
@@ -51,13 +52,8 @@ impl Sequence {
     pub fn open(seq: u16) -> Self {
         // One cycle up, so that a predecessor that arrives late does not underflow (MEAS 1.2).
         let first = 65_536 + u64::from(seq);
-        let mut sequence = Self {
-            base: first as u32,
-            max: first,
-            final_below: first as u32,
-            seen: [0; RING],
-            late: [0; RING],
-        };
+        let mut sequence =
+            Self { base: first as u32, max: first, final_below: first as u32, seen: [0; RING], late: None };
         sequence.mark(first);
         sequence
     }
@@ -76,6 +72,19 @@ impl Sequence {
     /// Numbers expected so far in this segment.
     pub fn expected(&self) -> u64 {
         u64::from((self.max as u32).wrapping_sub(self.base)) + 1
+    }
+
+    /// Marks the successor of the highest number, when this is it and nothing becomes final by it; else nothing
+    /// happens. What [`Self::place`] does, for nearly all packets.
+    #[inline]
+    pub fn next(&mut self, seq: u16) -> Option<u64> {
+        let extended = self.max + 1;
+        if extended as u16 != seq || extended.is_multiple_of(64) {
+            return None;
+        }
+        self.max = extended;
+        self.mark(extended);
+        Some(extended)
     }
 
     /// Places a packet and marks it as seen. Outcomes that became final on the way go to `tell`: what, how many,
@@ -101,7 +110,7 @@ impl Sequence {
     /// Marks a packet of the ring as too late for the adaptive buffer.
     #[inline]
     pub fn mark_late(&mut self, extended: u64) {
-        self.late[word(extended)] |= bit(extended);
+        self.late.get_or_insert_default()[word(extended)] |= bit(extended);
     }
 
     /// Tells all outcomes up to the highest number: the segment is over (MEAS C.2).
@@ -150,12 +159,15 @@ impl Sequence {
             let slot = word(from);
             let offset = self.final_below & 63;
             let count = (64 - offset).min(left);
-            tell_runs(self.seen[slot] >> offset, self.late[slot] >> offset, count, from, tell);
+            let late = self.late.as_ref().map_or(0, |late| late[slot]);
+            tell_runs(self.seen[slot] >> offset, late >> offset, count, from, tell);
             self.final_below = self.final_below.wrapping_add(count);
             if self.final_below.is_multiple_of(64) {
                 // The slot is used again three words on, which is not before this is final.
                 self.seen[slot] = 0;
-                self.late[slot] = 0;
+                if let Some(late) = &mut self.late {
+                    late[slot] = 0;
+                }
             }
         }
     }

@@ -72,37 +72,40 @@ pub struct Counts<'a> {
 #[repr(C)]
 pub struct Stream {
     last: Stamp,
-    seconds_per_tick: f64,
+    first: Stamp,
+    /// The earliest end of a quality window or of a bucket of the measurements below; 0 = to be found out.
+    due: Stamp,
+    jitter: Jitter,
     /// RTP time since the first packet, unwrapped, in ticks.
     media_ticks: i64,
-    first: Stamp,
+    seconds_per_tick: f64,
     bytes: u64,
     unique: u32,
-    /// Sequence number that would confirm a restart; above 65535 = none.
-    confirming: u32,
     /// Most frequent time-stamp step between neighbours and its lead (majority vote).
     step: u32,
     step_votes: u32,
-    used: Use,
+    /// Of the payload type in use, and its number: copies in `used` are those of when it came into use.
+    used_packets: u32,
+    used_type: u8,
     class: Option<Class>,
     secure: bool,
     /// The packet before was the predecessor in sequence of the one to come, and audio.
     previous_in_order: bool,
-    window_end: Stamp,
-    jitter: Jitter,
-    skew: Skew,
-    buffers: Buffers,
-    sequence: Sequence,
+    reordered: u32,
     recent: [Recent; 2],
+    skew: Skew,
+    sequence: Sequence,
+    buffers: Buffers,
     variation: Variation,
+    used: Use,
     window: Window,
     wire: Runs,
     effective: Bursts,
     silence: Silence,
     duplicates: u32,
-    reordered: u32,
-    rejected: u32,
     capture_duplicates: u32,
+    /// Windows that are over by the clock.
+    windows_over: u32,
     rare: Option<Box<Rare>>,
 }
 
@@ -112,6 +115,9 @@ struct Rare {
     /// Payload types used beside the one in use.
     others: Vec<Use>,
     held: Option<Held>,
+    /// Number that would confirm a restart, while the highest one is still this.
+    confirming: Option<(u16, u64)>,
+    rejected: u32,
     restarts: u32,
     discontinuities: u32,
     rate_changes: u32,
@@ -158,13 +164,15 @@ impl Stream {
             media_ticks: 0,
             bytes: 0,
             unique: 0,
-            confirming: NONE,
             step: 0,
             step_votes: 0,
             class: None,
             secure,
             previous_in_order: false,
-            window_end: packet.stamp.plus_seconds(WINDOW_SECONDS),
+            due: Stamp(0),
+            used_packets: 0,
+            used_type: packet.payload_type,
+            reordered: 0,
             used: Use::of(packet, 0, formats),
             sequence: Sequence::open(packet.seq),
             jitter: Jitter::starting(packet.stamp, packet.ticks),
@@ -185,9 +193,8 @@ impl Stream {
             effective: Bursts::default(),
             silence: Silence::default(),
             duplicates: 0,
-            reordered: 0,
-            rejected: 0,
             capture_duplicates: 0,
+            windows_over: 0,
             rare: None,
         };
         stream.clock();
@@ -202,33 +209,43 @@ impl Stream {
             self.come_back(packet, formats, closed);
             return;
         }
+        let placed = match self.sequence.next(packet.seq) {
+            Some(extended) => Some((extended, Order::Next)),
+            None => self.place(packet, formats, closed),
+        };
+        if let Some((extended, order)) = placed {
+            self.accept(packet, extended, order, formats);
+        }
+    }
+
+    /// A packet that is not simply the next one; `None` when it does not count.
+    #[inline(never)]
+    fn place(
+        &mut self,
+        packet: &Packet<'_>,
+        formats: &impl Formats,
+        closed: &mut Vec<Closed>,
+    ) -> Option<(u64, Order)> {
         let Self { sequence, wire, effective, window, first, .. } = self;
         let place = sequence.place(packet.seq, |outcome, count, from| {
             tell(outcome, count, from, wire, effective, window, *first, closed);
         });
-        let (extended, order) = match place {
-            Place::Next(extended) => {
-                self.confirming = NONE;
-                (extended, Order::Next)
-            }
-            Place::Gap(extended) => {
-                self.confirming = NONE;
-                (extended, Order::Gap)
-            }
+        match place {
+            Place::Next(extended) => Some((extended, Order::Next)),
+            Place::Gap(extended) => Some((extended, Order::Gap)),
             Place::Reordered(extended) => {
                 self.reordered += 1;
-                (extended, Order::Behind)
+                Some((extended, Order::Behind))
             }
             Place::Duplicate => {
                 self.again(packet);
-                return;
+                None
             }
             Place::Outside => {
                 self.outside(packet, formats, closed);
-                return;
+                None
             }
-        };
-        self.accept(packet, extended, order, formats);
+        }
     }
 
     /// Ends the segment (MEAS 1.3): all its losses are final. The next packet opens a new one.
@@ -243,7 +260,7 @@ impl Stream {
     pub fn reopen(&mut self, packet: &Packet<'_>, formats: &impl Formats) {
         self.sequence = Sequence::open(packet.seq);
         self.jitter.forget_reference();
-        self.buffers.reset();
+        self.forget_base_delay();
         self.previous_in_order = false;
         self.accept_first(packet, formats);
     }
@@ -251,8 +268,8 @@ impl Stream {
     /// Ends the stream: the open segment and, if it is long enough, the open window.
     pub fn finish(&mut self, closed: &mut Vec<Closed>) {
         self.close_segment(closed);
-        if self.rare.as_ref().is_some_and(|rare| rare.held.is_some()) {
-            self.rejected += 1;
+        if let Some(rare) = self.rare.as_mut().filter(|rare| rare.held.is_some()) {
+            rare.rejected += 1;
         }
         let window = &mut self.window;
         if window.outcomes.expected() >= u64::from(MIN_WINDOW)
@@ -324,17 +341,18 @@ impl Stream {
     }
 
     /// All payload types used, the one in use first.
-    fn uses(&self) -> impl Iterator<Item = &Use> {
-        std::iter::once(&self.used).chain(self.rare.iter().flat_map(|rare| &rare.others))
+    fn uses(&self) -> impl Iterator<Item = Use> {
+        let others = self.rare.iter().flat_map(|rare| &rare.others).copied();
+        std::iter::once(Use { packets: self.used_packets, ..self.used }).chain(others)
     }
 
     /// The codec that carried most audio, else most packets; of equals the one that came first.
     pub fn main_format(&self) -> Use {
-        let weight = |used: &&Use| {
+        let weight = |used: &Use| {
             let audio = used.format.codec.class() == Class::Audio;
             (audio, used.packets, std::cmp::Reverse(used.serial))
         };
-        self.uses().max_by_key(weight).copied().unwrap_or(self.used)
+        self.uses().max_by_key(weight).unwrap_or(self.used)
     }
 
     /// Payload types in order of appearance.
@@ -367,7 +385,7 @@ impl Stream {
             duplicates: self.duplicates.into(),
             capture_duplicates: self.capture_duplicates.into(),
             reordered: self.reordered.into(),
-            rejected: self.rejected.into(),
+            rejected: of(|rare| rare.rejected),
             restarts: of(|rare| rare.restarts),
             discontinuities: of(|rare| rare.discontinuities),
             rate_changes: of(|rare| rare.rate_changes),
@@ -404,15 +422,19 @@ impl Stream {
         }
     }
 
+    /// Where the state ends that every packet needs, but for one of the counters behind it.
+    #[cfg(test)]
+    pub(crate) const HOT_BYTES: usize = std::mem::offset_of!(Self, variation);
+
     /// Draws the state that every packet needs into the cache; the value means nothing.
     #[inline]
     pub(crate) fn touch(&self) -> u64 {
-        self.window_end.0
-            ^ u64::from(self.step)
-            ^ self.jitter.reference().0.0
-            ^ self.buffers.pushed()
+        self.last.0
+            ^ self.bytes
+            ^ u64::from(self.unique)
             ^ self.sequence.max()
-            ^ u64::from(self.recent[1].content)
+            ^ self.buffers.pushed()
+            ^ self.variation.touch()
     }
 
     /// A packet after a long silence: the segment is over, and this opens the next (MEAS 1.3).
@@ -435,17 +457,18 @@ impl Stream {
         self.bytes += u64::from(packet.length);
         self.last = packet.stamp;
         self.recent[usize::from(packet.seq & 1)] = Recent::of(packet);
-        if packet.payload_type != self.used.payload_type {
+        if packet.payload_type != self.used_type {
             self.change_payload_type(packet, formats);
         }
-        self.used.packets += 1;
-        if packet.stamp >= self.window_end {
-            self.roll_window(packet.stamp, extended);
+        self.used_packets += 1;
+        let due = packet.stamp >= self.due;
+        if due {
+            self.end_window(packet.stamp, extended);
         }
         match self.class {
             Some(Class::Audio) => {
                 self.pace(packet, order);
-                self.timing(packet.stamp, packet.ticks, extended);
+                self.timing(packet.stamp, packet.ticks, extended, due);
                 if extended.is_multiple_of(LISTEN_TO_EVERY) && !self.secure {
                     self.listen(packet);
                 }
@@ -471,13 +494,14 @@ impl Stream {
     /// Jitter, delay variation, de-jitter buffers and skew of one audio packet with a known clock.
     #[allow(clippy::inline_always, reason = "one caller that matters; measured in docs/performance.md")]
     #[inline(always)]
-    fn timing(&mut self, stamp: Stamp, ticks: u32, extended: u64) {
+    fn timing(&mut self, stamp: Stamp, ticks: u32, extended: u64, mut due: bool) {
         let (_, before) = self.jitter.reference();
         match self.jitter.update(stamp, ticks, self.seconds_per_tick) {
             Update::Discontinuity => {
                 self.rare_mut().discontinuities += 1;
-                self.buffers.reset();
+                self.forget_base_delay();
                 self.anchor_media(stamp);
+                due = true;
             }
             Update::Anchored | Update::Smoothed => {
                 self.media_ticks += i64::from(ticks.wrapping_sub(before) as i32);
@@ -487,12 +511,30 @@ impl Stream {
         let since_first = stamp.nanos_since(self.first).max(0) as u64;
         let transit_ms =
             since_first as i64 as f64 * 1e-6 - self.media_ticks as f64 * (self.seconds_per_tick * 1e3);
-        let verdict = self.buffers.push(since_first, transit_ms);
+        if due {
+            self.turn(since_first, transit_ms);
+        }
+        let verdict = self.buffers.play(transit_ms);
         self.variation.record(verdict.x_ms);
-        self.skew.record(since_first, transit_ms);
+        self.skew.lower(since_first, transit_ms);
         if verdict.late_adaptive {
             self.sequence.mark_late(extended);
         }
+    }
+
+    /// What time brings to the measurements of timing, and when it will next.
+    #[cold]
+    #[inline(never)]
+    fn turn(&mut self, since_first: u64, transit_ms: f64) {
+        self.buffers.turn(since_first, transit_ms);
+        self.skew.turn(since_first);
+        let next = self.buffers.due_ns().min(self.skew.due_ns());
+        self.due = Stamp(self.first.0.saturating_add(next)).min(self.window_end());
+    }
+
+    fn forget_base_delay(&mut self) {
+        self.buffers.reset();
+        self.due = Stamp(0);
     }
 
     /// Packetisation time, silence and stalls, from neighbours in sequence (MEAS 1.8, 6.5).
@@ -550,7 +592,7 @@ impl Stream {
     #[cold]
     fn change_payload_type(&mut self, packet: &Packet<'_>, formats: &impl Formats) {
         let payload_type = packet.payload_type;
-        let before = self.used;
+        let before = Use { packets: self.used_packets, ..self.used };
         let rare = self.rare_mut();
         if let Some(other) = rare.others.iter_mut().find(|other| other.payload_type == payload_type) {
             self.used = std::mem::replace(other, before);
@@ -562,6 +604,8 @@ impl Stream {
             // More payload types than any offer has: this one is counted as the one before it.
             return;
         }
+        self.used_type = payload_type;
+        self.used_packets = self.used.packets;
         self.clock();
     }
 
@@ -580,7 +624,7 @@ impl Stream {
         if self.seconds_per_tick > 0.0 && (self.seconds_per_tick - seconds_per_tick).abs() > 1e-12 {
             self.rare_mut().rate_changes += 1;
             self.jitter.forget_reference();
-            self.buffers.reset();
+            self.forget_base_delay();
             self.previous_in_order = false;
             self.step_votes = 0;
             // Media time goes on in the new unit.
@@ -595,7 +639,7 @@ impl Stream {
 
     #[cold]
     fn late_timing(&mut self, stamp: Stamp, ticks: u32, extended: u64) {
-        self.timing(stamp, ticks, extended);
+        self.timing(stamp, ticks, extended, true);
     }
 
     /// Counts a packet of unknown clock and tries to infer the rate (MEAS 6.7.4).
@@ -629,6 +673,7 @@ impl Stream {
     #[cold]
     fn outside(&mut self, packet: &Packet<'_>, formats: &impl Formats, closed: &mut Vec<Closed>) {
         let copy = Recent::of(packet);
+        let max = self.sequence.max();
         let rare = self.rare_mut();
         if rare.held.is_some_and(|held| held.seq == packet.seq && held.copy.is_captured_again(&copy)) {
             self.capture_duplicates += 1;
@@ -642,18 +687,17 @@ impl Stream {
             length: packet.length,
             copy,
         });
-        let confirmed = self.confirming == u32::from(packet.seq);
-        self.confirming = u32::from(packet.seq.wrapping_add(1));
+        let confirmed = rare.confirming == Some((packet.seq, max));
+        rare.confirming = Some((packet.seq.wrapping_add(1), max));
         let Some(held) = held else { return };
         if !confirmed {
-            self.rejected += 1;
+            rare.rejected += 1;
             return;
         }
-        self.confirming = NONE;
-        self.close_segment(closed);
-        let rare = self.rare_mut();
+        rare.confirming = None;
         rare.held = None;
         rare.restarts += 1;
+        self.close_segment(closed);
         let first = Packet {
             stamp: held.stamp,
             seq: held.seq,
@@ -694,11 +738,21 @@ impl Stream {
         }
     }
 
+    fn window_end(&self) -> Stamp {
+        self.first.plus_seconds((u64::from(self.windows_over) + 1) * WINDOW_SECONDS)
+    }
+
+    /// Ends the quality window if its time is over.
     #[cold]
-    fn roll_window(&mut self, now: Stamp, extended: u64) {
+    #[inline(never)]
+    fn end_window(&mut self, now: Stamp, extended: u64) {
+        let end = self.window_end();
+        if now < end {
+            return;
+        }
+        let windows = now.nanos_since(end) as u64 / (WINDOW_SECONDS * 1_000_000_000) + 1;
+        self.windows_over = self.windows_over.saturating_add(windows as u32);
         let window = &mut self.window;
-        let windows = now.nanos_since(self.window_end) as u64 / (WINDOW_SECONDS * 1_000_000_000) + 1;
-        self.window_end = self.window_end.plus_seconds(windows * WINDOW_SECONDS);
         let (free, since) = match window.pending {
             [Border { end: 0, .. }, _] => (0, window.outcomes.expected() + u64::from(self.sequence.untold())),
             [first, Border { end: 0, .. }] => (1, u64::from((extended as u32).wrapping_sub(first.end))),
@@ -749,7 +803,6 @@ impl Use {
     }
 }
 
-const NONE: u32 = u32::MAX;
 /// Payload types remembered for one stream beside the one in use.
 const MAX_OTHERS: usize = 7;
 /// A stream that was silent for longer begins a new segment (MEAS 1.1, 1.3).

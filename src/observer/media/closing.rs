@@ -240,9 +240,7 @@ impl Media {
         self.tell_windows(index, sink);
         let Some(slot) = self.streams.remove(index) else { return };
         let hash = slot.flow.hash_with(&self.hasher);
-        if let Ok(entry) = self.flows.find_entry(hash, |entry| entry.index == index) {
-            entry.remove();
-        }
+        self.flows.remove(hash, index);
         let ssrc = slot.flow.ssrc();
         if self.by_ssrc.get(&ssrc) == Some(&index) {
             self.by_ssrc.remove(&ssrc);
