@@ -18,6 +18,11 @@ pub use live::{Live, LiveCall, LiveStream, StreamCounts};
 pub trait Sink {
     /// Takes one fact.
     fn event(&mut self, event: Event);
+
+    /// Whether [`Event::Answered`] is of use. Where it is not, its records are not even made.
+    fn wants_answered(&self) -> bool {
+        true
+    }
 }
 
 impl<F: FnMut(Event)> Sink for F {
