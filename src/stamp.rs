@@ -54,18 +54,29 @@ impl Stamp {
     /// 2554, where the nanoseconds run out.
     fn rfc_3339(self) -> Written {
         let (seconds, nanos) = (self.0 / NANOS_PER_SECOND, (self.0 % NANOS_PER_SECOND) as u32);
-        let (days, of_day) = (seconds / 86_400, (seconds % 86_400) as u32);
-        let (year, month, day) = civil_from_days(days as u32);
-        let ([c, e], [y, r]) = (two(year / 100), two(year % 100));
-        let ([m, o], [d, a]) = (two(month), two(day));
-        let ([h, i], [n, u], [s, t]) = (two(of_day / 3600), two(of_day / 60 % 60), two(of_day % 60));
-        let ([_, n1], [n2, n3]) = (two(nanos / 100_000_000), two(nanos / 1_000_000 % 100));
-        let ([n4, n5], [n6, n7]) = (two(nanos / 10_000 % 100), two(nanos / 100 % 100));
-        let [n8, n9] = two(nanos % 100);
-        Written([
-            c, e, y, r, b'-', m, o, b'-', d, a, b'T', h, i, b':', n, u, b':', s, t, b'.', n1, n2, n3, n4, n5,
-            n6, n7, n8, n9, b'Z', 0, 0,
-        ])
+        let (days, of_day) = ((seconds / 86_400) as u32, (seconds % 86_400) as u32);
+        let (year, month, day) = civil_from_days(days);
+        let mut text = *b"0000-00-00T00:00:00.000000000Z  ";
+        for (place, number) in [
+            (0, year / 100),
+            (2, year % 100),
+            (5, month),
+            (8, day),
+            (11, of_day / 3600),
+            (14, of_day / 60 % 60),
+            (17, of_day % 60),
+            // The first digit of nine goes with a zero, over which the point is set again.
+            (19, nanos / 100_000_000),
+            (21, nanos / 1_000_000 % 100),
+            (23, nanos / 10_000 % 100),
+            (25, nanos / 100 % 100),
+            (27, nanos % 100),
+        ] {
+            let digits = [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
+            text.get_mut(place..place + 2).into_iter().for_each(|pair| pair.copy_from_slice(&digits));
+        }
+        text[19] = b'.';
+        Written(text)
     }
 }
 
@@ -77,11 +88,6 @@ impl Written {
     fn text(&self) -> &str {
         std::str::from_utf8(&self.0).ok().and_then(|text| text.get(..30)).unwrap_or_default()
     }
-}
-
-/// The digits of a number below 100.
-fn two(number: u32) -> [u8; 2] {
-    [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8]
 }
 
 /// Proleptic Gregorian date of a day number since 1970-01-01, by 400-year eras that begin on 1 March,

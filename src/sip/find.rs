@@ -4,6 +4,8 @@
 //! forty bytes is looked through before. Here is a plain loop over sixteen bytes at a time: whether a byte is among
 //! them the compiler asks with one vector comparison, and where is asked once, in two words.
 
+#![allow(clippy::inline_always, reason = "on the way of every message; measured in docs/performance.md")]
+
 /// Place of the first `byte`.
 #[inline]
 pub(super) fn first(byte: u8, text: &[u8]) -> Option<usize> {

@@ -3,6 +3,8 @@
 //! A value is the raw slice behind the colon; line folds stay in it and count as white space, so CR and LF are
 //! white space here. Nothing allocates, nothing fails: what cannot be read is absent, and the caller is told.
 
+#![allow(clippy::inline_always, reason = "on the way of every message; measured in docs/performance.md")]
+
 use super::{Address, CSeq, Method, Via, find};
 
 /// `;name=value` parameters or `name=value,` lists, quoted strings respected, quotes taken off.

@@ -8,6 +8,8 @@
 //! Nothing is copied. A header line whose line end was not captured is not used at all: a Call-ID cut by the
 //! snap length must never become a key.
 
+#![allow(clippy::inline_always, reason = "on the way of every message; measured in docs/performance.md")]
+
 use super::find::{self, ONES};
 use super::header::{
     self, List, Params, decimal, is_blank, is_lws, is_token, is_trimmed, number, split_where, trim,

@@ -5,6 +5,8 @@
 //! them needs more. Numbers, and the rare string that must be escaped, are left to serde_json, so both write the
 //! same text.
 
+#![allow(clippy::inline_always, reason = "on the way of every message; measured in docs/performance.md")]
+
 use serde::Serialize;
 use serde::ser::{Error as _, Impossible, SerializeMap, SerializeSeq, SerializeStruct, Serializer};
 use serde_json::Error;
