@@ -139,6 +139,14 @@ impl Sink for Report {
             Self::Prometheus(metrics) => metrics.event(event),
         }
     }
+
+    fn wants_answered(&self) -> bool {
+        match self {
+            Self::Table(table) => table.wants_answered(),
+            Self::Json(report) => report.wants_answered(),
+            Self::Prometheus(metrics) => metrics.wants_answered(),
+        }
+    }
 }
 
 /// The first fault decides; damage is none when the user is lenient.

@@ -20,6 +20,11 @@ pub trait Sink {
     /// Takes one fact.
     fn event(&mut self, event: Event);
 
+    /// Whether [`Event::Answered`] is of use. Where it is not, its records are not even made.
+    fn wants_answered(&self) -> bool {
+        true
+    }
+
     /// Takes a message as it passed on the wire, if the observer was told to mirror.
     fn message(&mut self, _message: &Mirrored<'_>) {}
 

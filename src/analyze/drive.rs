@@ -9,7 +9,7 @@ use crate::observer::{Observer, Settings};
 
 /// Feeds everything in `args.files` to an observer of these settings, and what becomes final to `sink`.
 pub fn drive(args: &Analyze, settings: Settings, sink: &mut dyn Sink, progress: &mut Progress) -> Outcome {
-    let mut sink = |event: Event| sink.event(event);
+    let mut sink = ToReport(sink);
     let mut files = Files::open(&args.files);
     let mut observer = Observer::new(settings);
     let broken = loop {
@@ -29,6 +29,19 @@ pub fn drive(args: &Analyze, settings: Settings, sink: &mut dyn Sink, progress: 
         totals: observer.totals(),
         files: files.captures().iter().map(|path| path.display().to_string()).collect(),
         faults,
+    }
+}
+
+/// A sink of a known size, as the observer wants it.
+struct ToReport<'s>(&'s mut dyn Sink);
+
+impl Sink for ToReport<'_> {
+    fn event(&mut self, event: Event) {
+        self.0.event(event);
+    }
+
+    fn wants_answered(&self) -> bool {
+        self.0.wants_answered()
     }
 }
 

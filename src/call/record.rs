@@ -19,14 +19,13 @@ impl Call {
         };
         let start = Some(attempt.start);
         let end = self.end.or_else(|| self.hung_up());
-        let call_id = self.text.string(CALL_ID);
+        let [call_id, from, to, traceparent] = self.text.strings();
         let legs = self.legs.call_ids.iter().map(|leg: &Text<1>| leg.string(0));
-        let traceparent = self.text.string(TRACEPARENT);
         event::Call {
             call_ids: std::iter::once(call_id.clone()).chain(legs).collect(),
             call_id,
-            from: self.text.string(FROM),
-            to: self.text.string(TO),
+            from,
+            to,
             source: hop.source,
             destination: hop.destination,
             transport: hop.transport,

@@ -221,9 +221,10 @@ impl Open {
         delay: Option<f64>,
         expires: Option<u32>,
     ) -> Notice {
+        let [call_id, aor] = self.text.strings();
         Notice::Registration(Registration {
-            call_id: self.text.string(0),
-            aor: self.text.string(1),
+            call_id,
+            aor,
             source: self.hop.source,
             destination: self.hop.destination,
             transport: self.hop.transport,

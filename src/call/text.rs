@@ -30,6 +30,19 @@ impl<const N: usize> Text<N> {
         }
     }
 
+    /// All of them.
+    pub(super) fn strings(&self) -> [String; N] {
+        // Nearly always ASCII: to look at all at once is cheaper than at each.
+        let whole = std::str::from_utf8(&self.bytes).ok();
+        let mut start = 0;
+        std::array::from_fn(|place| {
+            let end = start + self.lengths.get(place).map_or(0, |&length| usize::from(length));
+            let text = whole.and_then(|whole| whole.get(start..end));
+            start = end;
+            text.map_or_else(|| self.string(place), str::to_owned)
+        })
+    }
+
     pub(super) fn bytes(&self) -> usize {
         self.bytes.len()
     }
@@ -48,5 +61,12 @@ mod tests {
         );
         assert_eq!(text.string(3), "\u{fffd}");
         assert_eq!(text.string(4), "");
+        assert_eq!(text.strings(), [0, 1, 2, 3].map(|place| text.string(place)));
+    }
+
+    #[test]
+    fn a_character_cut_in_two_is_in_neither_half() {
+        let text = Text::new([b"a\xc3".as_slice(), b"\xa4", b"\xc3\xa4"]);
+        assert_eq!(text.strings(), ["a\u{fffd}", "\u{fffd}", "\u{e4}"]);
     }
 }

@@ -97,6 +97,10 @@ impl Sink for Report {
         };
         self.failed = spooled.err();
     }
+
+    fn wants_answered(&self) -> bool {
+        false
+    }
 }
 
 /// One list of the document, without its brackets.

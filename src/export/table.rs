@@ -83,6 +83,10 @@ impl Sink for Table {
             Event::Report(_) | Event::Window(_) | Event::Transfer(_) | Event::Answered(_) => {}
         }
     }
+
+    fn wants_answered(&self) -> bool {
+        false
+    }
 }
 
 fn header(totals: &Totals, files: &[String], style: Style) -> String {

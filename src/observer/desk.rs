@@ -105,7 +105,7 @@ impl Desk {
                 };
                 if let Some(start) = sip::start(message.bytes) {
                     talk.pass_on(&at, message.bytes, sink);
-                    talk.sip(&at, &start.message(), media, sink);
+                    start.with_message(|message| talk.sip(&at, message, media, sink));
                 }
             }),
         }
@@ -179,7 +179,7 @@ impl Desk {
                     via: Via::Wire,
                 };
                 talk.pass_on(&at, packet.payload, sink);
-                talk.sip(&at, &start.message(), media, sink);
+                start.with_message(|message| talk.sip(&at, message, media, sink));
             }
         }
     }
@@ -533,19 +533,25 @@ impl Talk {
     /// Tells of calls that were answered a moment ago.
     fn tell_answers(&mut self, now: Stamp, sink: &mut impl Sink) {
         while let Some((_, call)) = self.answered.pop_front_if(|(due, _)| *due <= now) {
-            if let Some(record) = self.calls.answered_record(call) {
-                sink.event(Event::Answered(record));
-            }
+            self.tell_answer(call, sink);
+        }
+    }
+
+    /// Tells of an answered call, once.
+    fn tell_answer(&mut self, call: CallKey, sink: &mut impl Sink) {
+        if sink.wants_answered()
+            && let Some(record) = self.calls.answered_record(call)
+        {
+            sink.event(Event::Answered(record));
         }
     }
 
     /// Tells calls whose media are closed.
     fn tell_calls(&mut self, media: &mut Media, sink: &mut impl Sink) {
         self.tell_streams(media, sink);
-        for key in self.done.drain(..) {
-            if let Some(record) = self.calls.answered_record(key) {
-                sink.event(Event::Answered(record));
-            }
+        let mut done = std::mem::take(&mut self.done);
+        for key in done.drain(..) {
+            self.tell_answer(key, sink);
             let outcome = media.take(key);
             let Some(mut call) = self.calls.take(key) else { continue };
             call.streams = outcome.streams;
@@ -557,6 +563,7 @@ impl Talk {
             call.explain();
             sink.event(Event::Call(call));
         }
+        self.done = done;
     }
 }
 

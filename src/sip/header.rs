@@ -3,6 +3,8 @@
 //! A value is the raw slice behind the colon; line folds stay in it and count as white space, so CR and LF are
 //! white space here. Nothing allocates, nothing fails: what cannot be read is absent, and the caller is told.
 
+#![allow(clippy::inline_always, reason = "on the way of every message; measured in docs/performance.md")]
+
 use super::{Address, CSeq, Method, Via, find};
 
 /// `;name=value` parameters or `name=value,` lists, quoted strings respected, quotes taken off.
@@ -32,7 +34,7 @@ impl<'a> Iterator for Params<'a> {
         let separator = self.separator;
         let start = self.rest.iter().position(|&b| !is_lws(b) && b != separator)?;
         let rest = &self.rest[start..];
-        let (name, rest) = split_where(rest, |b| b == b'=' || b == separator);
+        let (name, rest) = rest.split_at(find::first_of(b'=', separator, rest).unwrap_or(rest.len()));
         let Some((b'=', rest)) = rest.split_first() else {
             self.rest = rest;
             return Some((trim(name), b""));
@@ -66,7 +68,7 @@ impl<'a> List<'a> {
 impl<'a> Iterator for List<'a> {
     type Item = &'a [u8];
 
-    #[inline]
+    #[inline(always)]
     fn next(&mut self) -> Option<&'a [u8]> {
         let value = self.rest.take()?;
         if find::first(b',', value).is_none() {
@@ -80,6 +82,7 @@ impl<'a> Iterator for List<'a> {
 
 /// Length of the first list element, which may be all of it. A quote or bracket that is never closed opens
 /// nothing: only what is balanced can hide a comma.
+#[cold]
 fn list_element_len(value: &[u8]) -> usize {
     let mut at = 0;
     while let Some(&byte) = value.get(at) {
@@ -101,24 +104,33 @@ fn list_element_len(value: &[u8]) -> usize {
 /// "Display \"x\"" <sip:user@host;uri-parameter> ;tag=1      name-addr
 /// sip:user@host;tag=1                                       addr-spec: parameters are the header's
 /// ```
+#[inline(always)]
 pub(super) fn address(value: &[u8]) -> (Address<'_>, &[u8], bool) {
     plain_address(value).unwrap_or_else(|| any_address(value))
 }
 
 /// A name-addr whose display name holds nothing that needs care, as nearly all are.
-#[inline]
+#[inline(always)]
 fn plain_address(value: &[u8]) -> Option<(Address<'_>, &[u8], bool)> {
-    let (before, inner) = value.split_at(value.iter().position(|&b| b == b'<')?);
-    let display = match trim(before) {
-        [b'"', quoted @ .., b'"'] if !quoted.iter().any(|b| matches!(b, b'"' | b'\\')) => quoted,
-        bare if bare.iter().all(|&b| is_token(b)) => bare,
-        _ => return None,
+    let (display, inner) = match value {
+        [b'<', inner @ ..] => (&b""[..], inner),
+        [b'"', quoted @ ..] => {
+            let (display, after) = quoted.split_at(find::first_of(b'"', b'\\', quoted)?);
+            let inner = trim_start(after.strip_prefix(b"\"")?).strip_prefix(b"<")?;
+            (display, inner)
+        }
+        _ => {
+            let (bare, inner) = value.split_at(find::first(b'<', value)?);
+            let display = trim(bare);
+            (display.iter().all(|&b| is_token(b))).then_some((display, &inner[1..]))?
+        }
     };
     let (uri, params) = inner.split_at(find::first(b'>', inner)?);
-    let uri = trim(&uri[1..]);
+    let uri = trim(uri);
     Some((Address { uri, tag: b"", display }, &params[1..], !uri.is_empty()))
 }
 
+#[cold]
 fn any_address(value: &[u8]) -> (Address<'_>, &[u8], bool) {
     let mut sound = true;
     let (quoted, rest) = match value.split_first() {
@@ -166,7 +178,9 @@ const SCHEMES: [&[u8]; 4] = [b"sip:", b"sips:", b"tel:", b"urn:"];
 #[inline]
 pub(super) fn tag(params: &[u8]) -> &[u8] {
     match params.strip_prefix(b";tag=") {
-        Some(tag) if tag.iter().all(|&b| is_token(b)) => tag,
+        Some(rest) if rest.first().is_some_and(|&b| is_token(b)) => {
+            trim(&rest[..find::first(b';', rest).unwrap_or(rest.len())])
+        }
         _ => Params::new(params, b';').find(b"tag").unwrap_or_default(),
     }
 }
@@ -185,7 +199,7 @@ pub(super) fn via(element: &[u8]) -> Option<Via<'_>> {
         trim_start(&element[transport..])
     };
     let (transport, rest) = split_where(rest, |b| is_lws(b) || b == b';');
-    let (sent_by, params) = split_where(rest, |b| b == b';');
+    let (sent_by, params) = rest.split_at(find::first(b';', rest).unwrap_or(rest.len()));
     // The branch nearly always comes first.
     let (branch, params) = match params.strip_prefix(b";branch=") {
         Some(rest) if rest.first().is_some_and(|&b| is_token(b)) => {
@@ -194,6 +208,10 @@ pub(super) fn via(element: &[u8]) -> Option<Via<'_>> {
         _ => (&b""[..], params),
     };
     let mut via = Via { transport, sent_by: trim(sent_by), branch: trim(branch), received: b"" };
+    // Nearly every request asks for the port to answer to, and nothing else.
+    if params == b";rport" {
+        return Some(via);
+    }
     for (name, value) in Params::new(params, b';') {
         if via.branch.is_empty() && name.eq_ignore_ascii_case(b"branch") {
             via.branch = value;
@@ -294,6 +312,18 @@ pub(super) fn is_lws(byte: u8) -> bool {
     byte <= b' ' && matches!(byte, b' ' | b'\t' | b'\r' | b'\n')
 }
 
+/// White space that does not end a line.
+#[inline]
+pub(super) fn is_blank(byte: u8) -> bool {
+    byte <= b' ' && matches!(byte, b' ' | b'\t')
+}
+
+/// Whether at first sight there is no white space around it.
+#[inline]
+pub(super) fn is_trimmed(bytes: &[u8]) -> bool {
+    matches!(bytes, [first, .., last] if *first > b' ' && *last > b' ')
+}
+
 /// RFC 3261 25.1 token.
 #[inline]
 pub(super) fn is_token(byte: u8) -> bool {
@@ -324,6 +354,9 @@ pub(super) fn trim_start(mut bytes: &[u8]) -> &[u8] {
 
 #[inline]
 pub(super) fn trim(bytes: &[u8]) -> &[u8] {
+    if is_trimmed(bytes) {
+        return bytes;
+    }
     let mut bytes = trim_start(bytes);
     while let [rest @ .., last] = bytes
         && is_lws(*last)

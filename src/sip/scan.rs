@@ -8,10 +8,13 @@
 //! Nothing is copied. A header line whose line end was not captured is not used at all: a Call-ID cut by the
 //! snap length must never become a key.
 
-use memchr::memchr2;
+#![allow(clippy::inline_always, reason = "on the way of every message; measured in docs/performance.md")]
 
-use super::find;
-use super::header::{self, List, Params, decimal, is_lws, is_token, number, split_where, trim, trim_start};
+use super::find::{self, ONES};
+use super::header::{
+    self, List, Params, decimal, is_blank, is_lws, is_token, is_trimmed, number, split_where, trim,
+    trim_start,
+};
 use super::{Address, Defect, Defects, Message, Method, StartLine};
 
 /// Reads one message. `None` only when there is no SIP start line within the first bytes.
@@ -51,29 +54,40 @@ impl<'a> Start<'a> {
     /// Reads the rest of the message.
     #[must_use]
     pub fn message(self) -> Message<'a> {
-        let Self { line, rest, eol, defects } = self;
-        let mut message = empty(line, rest, defects);
-        let mut scanner = Scanner { message: &mut message, seen: 0, contact_without_expires: false };
-        let mut lines = Lines { rest, eol };
-        let end = loop {
-            match lines.next() {
-                Ok(line) => {
-                    if !scanner.line(line) {
-                        break End::Blank;
-                    }
-                }
-                Err(end) => break end,
-            }
-        };
-        scanner.message.headers = &rest[..rest.len() - lines.rest.len()];
-        if end == End::Blank {
-            scanner.message.body = lines.rest;
-        } else {
-            scanner.message.defects.insert(Defect::Truncated);
-        }
-        scanner.finish();
-        message
+        self.with_message(|message| *message)
     }
+
+    /// Reads the rest of the message and hands it over where it stands: it is too large to be moved about.
+    #[inline]
+    pub fn with_message<R>(self, take: impl FnOnce(&Message<'a>) -> R) -> R {
+        let mut message = empty(self.line, self.rest, self.defects);
+        read(self.rest, self.eol, &mut message);
+        take(&message)
+    }
+}
+
+/// Reads header block and body.
+fn read<'a>(all: &'a [u8], eol: u8, message: &mut Message<'a>) {
+    let mut lines = Lines { rest: all, eol };
+    let mut scanner = Scanner { message, seen: 0, contact_without_expires: false };
+    let end = loop {
+        let rest = lines.rest;
+        match lines.next() {
+            Ok(line) => {
+                if !scanner.line(line, rest) {
+                    break End::Blank;
+                }
+            }
+            Err(end) => break end,
+        }
+    };
+    scanner.message.headers = &all[..all.len() - lines.rest.len()];
+    if end == End::Blank {
+        scanner.message.body = lines.rest;
+    } else {
+        scanner.message.defects.insert(Defect::Truncated);
+    }
+    scanner.finish();
 }
 
 /// Logical lines: folds stay in the line they continue (RFC 3261 7.3.1).
@@ -93,30 +107,34 @@ pub(super) enum End {
 }
 
 impl<'a> Lines<'a> {
-    #[inline]
+    #[inline(always)]
     pub(super) fn next(&mut self) -> Result<&'a [u8], End> {
         let rest = self.rest;
-        match rest {
-            [b'\r', b'\n', body @ ..] => {
-                self.rest = body;
-                return Err(End::Blank);
-            }
-            [first, body @ ..] if *first == self.eol => {
-                self.rest = body;
-                return Err(End::Blank);
-            }
-            _ => {}
+        // What begins with a letter is no empty line.
+        if rest.first().is_some_and(|&first| first <= b'\r')
+            && let Some(body) = self.behind_empty()
+        {
+            self.rest = body;
+            return Err(End::Blank);
         }
-        let mut len = 0;
-        loop {
+        // Said twice, so that it is a constant where it nearly always is the same.
+        let first = if self.eol == b'\n' { find::first(b'\n', rest) } else { find::first(self.eol, rest) };
+        let mut len = first.ok_or(End::Cut)? + 1;
+        while rest.get(len).is_some_and(|&next| is_blank(next)) {
             len += find::first(self.eol, &rest[len..]).ok_or(End::Cut)? + 1;
-            if !matches!(rest.get(len), Some(b' ' | b'\t')) {
-                break;
-            }
         }
         let (line, rest) = rest.split_at(len);
         self.rest = rest;
         Ok(line)
+    }
+
+    /// What follows the empty line that comes next.
+    fn behind_empty(&self) -> Option<&'a [u8]> {
+        match self.rest {
+            [b'\r', b'\n', body @ ..] => Some(body),
+            [first, body @ ..] if *first == self.eol => Some(body),
+            _ => None,
+        }
     }
 }
 
@@ -129,19 +147,22 @@ pub(super) fn split_header(line: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// Position of the colon of a header line, and which header it is, if one of those wanted here. Nearly every name is
-/// shorter than 16 bytes: they are looked at eight at a time, without a loop to mispredict.
+/// shorter than 16 bytes: they are looked at eight at a time, without a loop to mispredict. `text` is the line and
+/// all that follows it, for the line itself may be shorter than that.
 #[inline]
-fn split_name(line: &[u8]) -> Option<(usize, Option<Field>)> {
-    if let Some((low, rest)) = line.split_first_chunk::<8>()
+fn split_name(line: &[u8], text: &[u8]) -> Option<(usize, Option<Field>)> {
+    if let Some((low, rest)) = text.split_first_chunk::<8>()
         && let Some(high) = rest.first_chunk::<8>()
     {
         let (low, high) = (u64::from_le_bytes(*low), u64::from_le_bytes(*high));
-        let (colon, low, high) = match (before_colon(low), before_colon(high)) {
-            (Some((colon, low)), _) => (colon, low, 0),
-            (None, Some((colon, high))) => (8 + colon, low | FOLD, high),
-            (None, None) => (0, 0, 0),
+        let (colon, low, high) = if let Some((colon, low)) = before_colon(low) {
+            (colon, low, 0)
+        } else if let Some((colon, high)) = before_colon(high) {
+            (8 + colon, low | FOLD, high)
+        } else {
+            (0, 0, 0)
         };
-        if colon > 0 && !is_lws(line[colon - 1]) {
+        if colon > 0 && colon < line.len() && !is_lws(line[colon - 1]) {
             return Some((colon, Field::of(low, high)));
         }
     }
@@ -153,9 +174,7 @@ fn split_name(line: &[u8]) -> Option<(usize, Option<Field>)> {
 /// Place of the first colon in eight bytes of text, and those before it, folded.
 #[inline]
 fn before_colon(bytes: u64) -> Option<(usize, u64)> {
-    let differ = bytes ^ (ONES * 0x3a);
-    // The lowest bit set is the high bit of the first byte that is zero in `differ`.
-    let zero = differ.wrapping_sub(ONES) & !differ & (ONES * 0x80);
+    let zero = find::zeros(bytes ^ (ONES * 0x3a));
     let before = ((zero & zero.wrapping_neg()) >> 7).wrapping_sub(1);
     (zero != 0).then_some((zero.trailing_zeros() as usize / 8, (bytes | FOLD) & before))
 }
@@ -189,7 +208,7 @@ enum Field {
 
 impl Field {
     /// By the folded name: its first eight bytes, and those behind them.
-    #[inline]
+    #[inline(always)]
     fn of(low: u64, high: u64) -> Option<Self> {
         if high == 0 { Self::short(low) } else { Self::long(u128::from(low) | u128::from(high) << 64) }
     }
@@ -235,6 +254,7 @@ impl Field {
     }
 
     /// By the name as written, of any length.
+    #[cold]
     fn named(name: &[u8]) -> Option<Self> {
         const LONG: [(&[u8], Field); 3] = [
             (b"proxy-authenticate", Field::Challenge),
@@ -311,9 +331,6 @@ mod name {
     pub(super) const USER_AGENT: u128 = folded(b"user-agent");
 }
 
-/// 0x01 in every byte.
-const ONES: u64 = u64::MAX / 0xff;
-
 /// Makes letters lower case.
 const FOLD: u64 = ONES * 0x20;
 
@@ -325,10 +342,11 @@ struct Scanner<'m, 'a> {
 }
 
 impl<'a> Scanner<'_, 'a> {
-    /// Takes one header line; false when it is an empty line with stray CRs, which ends the block too.
+    /// Takes one header line, with which `text` begins; false when it is an empty line with stray CRs, which ends
+    /// the block too.
     #[inline]
-    fn line(&mut self, line: &'a [u8]) -> bool {
-        let Some((colon, field)) = split_name(line) else {
+    fn line(&mut self, line: &'a [u8], text: &'a [u8]) -> bool {
+        let Some((colon, field)) = split_name(line, text) else {
             if line.first() == Some(&b'\r') && trim(line).is_empty() {
                 return false;
             }
@@ -344,8 +362,11 @@ impl<'a> Scanner<'_, 'a> {
         self.seen |= bit;
         let value = &line[colon + 1..];
         // How nearly all lines begin and end.
-        let value = if let [b' ', value @ .., b'\r', b'\n'] = value { value } else { value };
-        self.field(field, trim(value));
+        let value = match value {
+            [b' ', value @ .., b'\r', b'\n'] if is_trimmed(value) => value,
+            value => trim(value),
+        };
+        self.field(field, value);
         true
     }
 
@@ -360,8 +381,10 @@ impl<'a> Scanner<'_, 'a> {
                     message.defects.insert(Defect::Cseq);
                 }
             }
-            Field::From => message.from = party(value, &mut message.defects),
-            Field::To => message.to = party(value, &mut message.defects),
+            Field::From | Field::To => {
+                let party = party(value, &mut message.defects);
+                *(if field == Field::From { &mut message.from } else { &mut message.to }) = party;
+            }
             Field::Via => self.via(value),
             Field::Contact => self.contact(value),
             Field::Expires => message.expires = checked_number(value, &mut message.defects),
@@ -374,8 +397,8 @@ impl<'a> Scanner<'_, 'a> {
                     .is_some_and(|stale| stale.eq_ignore_ascii_case(b"true"));
             }
             Field::Credentials => message.authorized = true,
-            Field::ReferTo => message.refer_to = address(value, &mut message.defects).0.uri,
-            Field::ReferredBy => message.referred_by = address(value, &mut message.defects).0.uri,
+            Field::ReferTo => message.refer_to = uri(value, &mut message.defects),
+            Field::ReferredBy => message.referred_by = uri(value, &mut message.defects),
             Field::Replaces => message.replaces = value,
             Field::SessionId => message.session_id = value,
             Field::ChargingVector => {
@@ -478,7 +501,7 @@ impl<'a> Scanner<'_, 'a> {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn address<'a>(value: &'a [u8], defects: &mut Defects) -> (Address<'a>, &'a [u8]) {
     let (address, params, sound) = header::address(value);
     if !sound {
@@ -487,8 +510,14 @@ fn address<'a>(value: &'a [u8], defects: &mut Defects) -> (Address<'a>, &'a [u8]
     (address, params)
 }
 
+/// The URI of a header that few messages have.
+#[cold]
+fn uri<'a>(value: &'a [u8], defects: &mut Defects) -> &'a [u8] {
+    address(value, defects).0.uri
+}
+
 /// From or To, with its tag.
-#[inline]
+#[inline(always)]
 fn party<'a>(value: &'a [u8], defects: &mut Defects) -> Address<'a> {
     let (address, params) = address(value, defects);
     Address { tag: header::tag(params), ..address }
@@ -567,7 +596,7 @@ fn start_line(bytes: &[u8]) -> Option<Start<'_>> {
         return None;
     }
     let mut defects = Defects::default();
-    let (line, rest, eol) = match memchr2(b'\r', b'\n', &bytes[..bytes.len().min(START_LINE_MAX)]) {
+    let (line, rest, eol) = match find::first_of(b'\r', b'\n', &bytes[..bytes.len().min(START_LINE_MAX)]) {
         Some(at) => match bytes.split_at(at) {
             (line, [b'\r', b'\n', rest @ ..] | [b'\r', b'\r', b'\n', rest @ ..]) => (line, rest, b'\n'),
             // A packet that ends between CR and LF.
@@ -590,6 +619,12 @@ fn start_line(bytes: &[u8]) -> Option<Start<'_>> {
 
 /// `SIP/2.0 180 Ringing`
 fn status_line<'a>(line: &'a [u8], cut: bool, defects: &mut Defects) -> Option<StartLine<'a>> {
+    if let Some([a @ b'1'..=b'6', b @ b'0'..=b'9', c @ b'0'..=b'9', b' ', reason @ ..]) =
+        line.strip_prefix(b"SIP/2.0 ")
+    {
+        let status = [a, b, c].iter().fold(0, |status, &digit| status * 10 + u16::from(digit - b'0'));
+        return Some(StartLine::Response { status, reason: trim(reason) });
+    }
     let rest = version(line, defects)?;
     let (space, rest) = split_where(rest, |b| !is_lws(b));
     let (digits, reason) = split_where(rest, |b| !b.is_ascii_digit());
@@ -611,7 +646,8 @@ fn status_line<'a>(line: &'a [u8], cut: bool, defects: &mut Defects) -> Option<S
 fn request_line<'a>(method: &'a [u8], line: &'a [u8], defects: &mut Defects) -> Option<StartLine<'a>> {
     if let Some([b' ', uri @ ..]) = line.strip_suffix(b" SIP/2.0").and_then(|line| line.get(method.len()..))
         && uri.first().is_some_and(|&b| b != b'<')
-        && !uri.iter().any(|&b| is_lws(b))
+        // There is no line end in a line.
+        && find::first_of(b' ', b'\t', uri).is_none()
     {
         return Some(StartLine::Request { method: Method::of(method), uri });
     }
@@ -628,7 +664,7 @@ fn request_line<'a>(method: &'a [u8], line: &'a [u8], defects: &mut Defects) -> 
         defects.insert(Defect::StartLine);
     }
     let bare = if let [b'<', bare @ .., b'>'] = uri { trim(bare) } else { uri };
-    if bare.len() != uri.len() || memchr2(b' ', b'\t', bare).is_some() {
+    if bare.len() != uri.len() || find::first_of(b' ', b'\t', bare).is_some() {
         defects.insert(Defect::RequestUri);
     }
     Some(StartLine::Request { method: Method::of(method), uri: bare })

@@ -13,8 +13,7 @@
 
 use std::net::IpAddr;
 
-use memchr::memchr2;
-
+use super::find;
 use super::header::{decimal, split_where};
 use crate::rtp::payload::{Codec, Format};
 
@@ -323,7 +322,7 @@ impl<'a> Iterator for Lines<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         while !self.0.is_empty() {
-            let end = memchr2(b'\r', b'\n', self.0).unwrap_or(self.0.len());
+            let end = find::first_of(b'\r', b'\n', self.0).unwrap_or(self.0.len());
             let (line, rest) = self.0.split_at(end);
             self.0 = rest.strip_prefix(b"\r\n").or(rest.get(1..)).unwrap_or_default();
             match line {
