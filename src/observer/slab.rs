@@ -27,13 +27,12 @@ impl<T> Slab<T> {
             *slot = Some(entry);
             return index;
         }
-        match self.chunks.last_mut().filter(|chunk| chunk.len() < CHUNK) {
-            Some(chunk) => chunk.push(Some(entry)),
-            None => {
-                let mut chunk = Vec::with_capacity(CHUNK);
-                chunk.push(Some(entry));
-                self.chunks.push(chunk);
-            }
+        if let Some(chunk) = self.chunks.last_mut().filter(|chunk| chunk.len() < CHUNK) {
+            chunk.push(Some(entry));
+        } else {
+            let mut chunk = Vec::with_capacity(CHUNK);
+            chunk.push(Some(entry));
+            self.chunks.push(chunk);
         }
         self.slots += 1;
         self.slots - 1

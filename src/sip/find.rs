@@ -45,6 +45,7 @@ fn search(text: &[u8], is_in: impl Fn(&Block) -> bool, marks: impl Fn(u64) -> u6
 
 /// Without a way out in the middle, so that it is one comparison of vectors.
 #[inline(always)]
+#[allow(clippy::needless_bitwise_bool, reason = "a lazy operator is a way out")]
 fn holds(block: &Block, byte: u8) -> bool {
     block.iter().fold(false, |found, &b| found | (b == byte))
 }
