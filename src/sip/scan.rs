@@ -162,7 +162,9 @@ fn split_name(line: &[u8], text: &[u8]) -> Option<(usize, Option<Field>)> {
         } else {
             (0, 0, 0)
         };
-        if colon > 0 && colon < line.len() && !is_lws(line[colon - 1]) {
+        // A short line that begins with white space is for the other way, which takes that off.
+        let whole = line.len() >= size_of::<u128>() || !is_lws(line[0]);
+        if colon > 0 && colon < line.len() && whole && !is_lws(line[colon - 1]) {
             return Some((colon, Field::of(low, high)));
         }
     }
