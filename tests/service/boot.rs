@@ -64,6 +64,7 @@ fn install(root: &Path) {
     let program = root.join("usr/bin/sidetone");
     let _ = fs::remove_file(&program);
     fs::copy(env!("CARGO_BIN_EXE_sidetone"), &program).unwrap();
+    bring_libraries(root);
     let unit = fs::read_to_string(project.join("systemd/sidetone.service")).unwrap();
     put(root, "etc/systemd/system/sidetone.service", &unit);
     let file = fs::read_to_string(project.join("packaging/sidetone.toml")).unwrap();
@@ -76,6 +77,22 @@ fn install(root: &Path) {
     for unit in ["sidetone.service", "probe.service"] {
         let _ = fs::remove_file(wants.join(unit));
         std::os::unix::fs::symlink(format!("../{unit}"), wants.join(unit)).unwrap();
+    }
+}
+
+/// The libraries that the program is linked against and the system there does not have.
+fn bring_libraries(root: &Path) {
+    let output = Command::new("ldd").arg(env!("CARGO_BIN_EXE_sidetone")).output().unwrap();
+    let listed = String::from_utf8(output.stdout).unwrap();
+    for line in listed.lines() {
+        let Some(library) = line.split(" => /").nth(1).and_then(|rest| rest.split(' ').next()) else {
+            continue;
+        };
+        let there = root.join(library);
+        if !there.exists() {
+            fs::create_dir_all(there.parent().unwrap()).unwrap();
+            fs::copy(Path::new("/").join(library), &there).unwrap();
+        }
     }
 }
 
