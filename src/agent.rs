@@ -137,7 +137,7 @@ fn attend(
         .worker_threads(2)
         .enable_all()
         .build()
-        .map_err(|error| Failure { text: format!("starting the runtime: {error}"), code: EX_IOERR })?;
+        .map_err(|error| Failure::broken(format_args!("starting the runtime: {error}")))?;
     say(&settings, &listeners, &hep_listens, &web, &sandbox);
     let server = Server::new(http::Settings::default(), web);
     let pages = Pages::new(Arc::clone(&shared), Arc::clone(&server), reload, sandbox, queue);
@@ -148,12 +148,9 @@ fn attend(
     let joined = [capture.join(), telling.join()];
     senders.finish();
     if joined.iter().any(Result::is_err) {
-        return Err(Failure {
-            text: "a thread died; this is a bug, please report it".into(),
-            code: EX_IOERR,
-        });
+        return Err(Failure::broken("a thread died; this is a bug, please report it"));
     }
-    served.map_err(|error| Failure { text: format!("http: {error}"), code: EX_IOERR })
+    served.map_err(|error| Failure::broken(format_args!("http: {error}")))
 }
 
 fn web_config(settings: &Settings) -> Result<WebConfig, Failure> {
@@ -182,7 +179,7 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<thread::Joi
     thread::Builder::new()
         .name(name.into())
         .spawn(body)
-        .map_err(|error| Failure { text: format!("starting a thread: {error}"), code: EX_IOERR })
+        .map_err(|error| Failure::broken(format_args!("starting a thread: {error}")))
 }
 
 fn say(

@@ -4,13 +4,22 @@
 //! Needs root, ip, tcpreplay and curl; says so and skips where they are not there.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot run its subject has failed")]
-#![allow(clippy::print_stdout, reason = "what is skipped is said")]
+
+#[path = "support/needs.rs"]
+mod needs;
+#[path = "support/patience.rs"]
+mod patience;
+#[path = "support/skipped.rs"]
+mod skipped;
+#[path = "support/veth.rs"]
+mod veth;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
-use std::time::Duration;
+use std::process::{Child, Command};
+
+use skipped::skipped;
+use veth::{Net, samples, succeed};
 
 const SOURCES: &[&str] = if cfg!(feature = "pcap") { &["ring", "pcap"] } else { &["ring"] };
 
@@ -31,7 +40,7 @@ const EQUAL: [&str; 11] = [
 
 #[test]
 fn both_sources_measure_what_analyze_measures() {
-    let Some(net) = Net::up("equal") else { return };
+    let Some(net) = Net::up("equal", &["bash"]) else { return };
     let capture =
         net.calls(&["--calls", "4", "--duration", "4", "--loss", "5", "--jitter", "3", "--rate", "4"]);
     let agents: Vec<_> = SOURCES.iter().map(|source| net.agent(&[("SOURCE", source)], "st1")).collect();
@@ -54,7 +63,7 @@ fn both_sources_measure_what_analyze_measures() {
 
 #[test]
 fn an_interface_that_vanishes_is_taken_up_again_without_any_right() {
-    let Some(net) = Net::up("gone") else { return };
+    let Some(net) = Net::up("gone", &["bash"]) else { return };
     let agents: Vec<_> = SOURCES.iter().map(|source| net.agent(&[("SOURCE", source)], "st1,lo")).collect();
     for round in 1..=2 {
         let seed = round.to_string();
@@ -77,10 +86,9 @@ fn an_interface_that_vanishes_is_taken_up_again_without_any_right() {
 
 #[test]
 fn what_an_expression_refuses_is_not_seen() {
-    let Some(net) = Net::up("filter") else { return };
+    let Some(net) = Net::up("filter", &["bash"]) else { return };
     if !cfg!(feature = "pcap") {
-        println!("skipped: built without libpcap");
-        return;
+        return skipped("built without libpcap");
     }
     let capture = net.calls(&["--calls", "2", "--duration", "1", "--rate", "4"]);
     for interface in ["st1", "any"] {
@@ -102,7 +110,7 @@ fn what_an_expression_refuses_is_not_seen() {
 
 #[test]
 fn on_all_interfaces_nothing_is_counted_twice() {
-    let Some(net) = Net::up("any") else { return };
+    let Some(net) = Net::up("any", &["bash"]) else { return };
     let capture = net.calls(&["--calls", "2", "--duration", "2", "--loss", "5", "--rate", "4"]);
     let agents: Vec<_> = SOURCES.iter().map(|source| net.agent(&[("SOURCE", source)], "any")).collect();
     // It leaves by st0 and arrives at st1: two looks at each packet.
@@ -131,7 +139,7 @@ fn on_all_interfaces_nothing_is_counted_twice() {
 
 #[test]
 fn drops_by_the_kernel_are_counted_and_taint_what_was_measured_meanwhile() {
-    let Some(net) = Net::up("drops") else { return };
+    let Some(net) = Net::up("drops", &["bash"]) else { return };
     let capture = net.calls(&["--calls", "30", "--duration", "30", "--rate", "100"]);
     for source in SOURCES {
         let agent = net.agent(&[("SOURCE", source), ("RING_BYTES", "8388608")], "st1");
@@ -152,12 +160,6 @@ fn drops_by_the_kernel_are_counted_and_taint_what_was_measured_meanwhile() {
     }
 }
 
-/// A network namespace with a veth pair: what is sent into `st0` arrives at `st1`.
-struct Net {
-    name: String,
-    dir: tempfile::TempDir,
-}
-
 struct Agent<'n> {
     net: &'n Net,
     process: Child,
@@ -165,39 +167,6 @@ struct Agent<'n> {
 }
 
 impl Net {
-    fn up(name: &str) -> Option<Self> {
-        if !root_with(&["ip", "tcpreplay", "curl", "bash"]) {
-            return None;
-        }
-        let net =
-            Self { name: format!("st-{name}-{}", std::process::id()), dir: tempfile::tempdir().unwrap() };
-        if !Command::new("ip").args(["netns", "add", &net.name]).status().unwrap().success() {
-            println!("skipped: no network namespace can be made here");
-            return None;
-        }
-        // Interfaces that come up would say so on the wire.
-        let _ = net.inside("sysctl").args(["-qw", "net.ipv6.conf.default.disable_ipv6=1"]).status();
-        net.run("ip", "link set lo up");
-        net.pair();
-        Some(net)
-    }
-
-    fn pair(&self) {
-        for line in ["link add st0 type veth peer name st1", "link set st0 up", "link set st1 up"] {
-            self.run("ip", line);
-        }
-    }
-
-    fn inside(&self, program: &str) -> Command {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.name, program]).stdin(Stdio::null());
-        command
-    }
-
-    fn run(&self, program: &str, line: &str) {
-        succeed(self.inside(program).args(line.split(' ')));
-    }
-
     fn command(&self, settings: &[(&str, &str)], interfaces: &str) -> Command {
         let mut command = self.inside(env!("CARGO_BIN_EXE_sidetone"));
         command.arg("run").env("SIDETONE_CAPTURE_INTERFACES", interfaces);
@@ -231,15 +200,6 @@ impl Net {
     fn replay(&self, capture: &Path, arguments: &[&str]) {
         succeed(self.inside("tcpreplay").args(["-q", "-i", "st0"]).args(arguments).arg(capture));
     }
-
-    /// Status and body; status 0 when nobody answers.
-    fn fetch(&self, url: &str) -> (u16, String) {
-        let output =
-            self.inside("curl").args(["-s", "-m", "10", "-w", "\n%{http_code}", url]).output().unwrap();
-        let text = String::from_utf8(output.stdout).unwrap();
-        let (body, code) = text.rsplit_once('\n').unwrap();
-        (code.parse().unwrap(), body.to_owned())
-    }
 }
 
 impl Agent<'_> {
@@ -268,12 +228,6 @@ impl Drop for Agent<'_> {
     }
 }
 
-impl Drop for Net {
-    fn drop(&mut self) {
-        let _ = Command::new("ip").args(["netns", "del", &self.name]).status();
-    }
-}
-
 /// The same metrics of a file.
 fn analyze(capture: &Path) -> String {
     let mut command = Command::new(env!("CARGO_BIN_EXE_sidetone"));
@@ -282,44 +236,6 @@ fn analyze(capture: &Path) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
-fn succeed(command: &mut Command) {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-/// Sum of all samples of a name.
-fn samples(body: &str, name: &str) -> f64 {
-    body.lines()
-        .filter_map(|line| line.strip_prefix(name))
-        .filter(|rest| rest.starts_with(['{', ' ']))
-        .filter_map(|rest| rest.rsplit_once(' ')?.1.parse::<f64>().ok())
-        .sum()
-}
-
-/// Tries for half a minute.
-fn until(mut done: impl FnMut() -> bool) -> bool {
-    (0..150).any(|_| {
-        let done = done();
-        if !done {
-            sleep(Duration::from_millis(200));
-        }
-        done
-    })
-}
-
-fn root_with(programs: &[&str]) -> bool {
-    let id = Command::new("id").arg("-u").output().unwrap().stdout;
-    if id != b"0\n" {
-        println!("skipped: this test needs root");
-        return false;
-    }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let there = |name: &&str| std::env::split_paths(&path).any(|dir: PathBuf| dir.join(name).exists());
-    match programs.iter().find(|name| !there(name)) {
-        Some(missing) => {
-            println!("skipped: this test needs {missing}");
-            false
-        }
-        None => true,
-    }
+fn until(done: impl FnMut() -> bool) -> bool {
+    patience::within(30, done)
 }

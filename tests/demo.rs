@@ -2,11 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot run its subject has failed")]
 
+#[path = "support/patience.rs"]
+mod patience;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
-use std::time::Duration;
 
 #[test]
 fn calls_and_metrics_move_until_it_is_told_to_stop() {
@@ -93,13 +94,6 @@ impl Drop for Demo {
     }
 }
 
-/// Tries for half a minute.
-fn until(mut done: impl FnMut() -> bool) -> bool {
-    (0..150).any(|_| {
-        let done = done();
-        if !done {
-            sleep(Duration::from_millis(200));
-        }
-        done
-    })
+fn until(done: impl FnMut() -> bool) -> bool {
+    patience::within(30, done)
 }

@@ -8,7 +8,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot run its subject has failed")]
 #![allow(clippy::panic, reason = "the same")]
-#![allow(clippy::print_stdout, reason = "what is skipped is said")]
+#![allow(clippy::print_stdout, reason = "what the test in its own namespace said")]
 #![allow(clippy::disallowed_types, reason = "the agent runs on the clock of the machine")]
 
 #[path = "hep/agent.rs"]
@@ -17,3 +17,9 @@ mod agent;
 mod library;
 #[path = "hep/live.rs"]
 mod live;
+#[path = "support/needs.rs"]
+mod needs;
+#[path = "support/patience.rs"]
+mod patience;
+#[path = "support/skipped.rs"]
+mod skipped;

@@ -17,6 +17,8 @@ use stage::{Lab, Seen, Watch, sum, with};
 
 #[path = "lab/browser.rs"]
 mod browser;
+#[path = "support/patience.rs"]
+mod patience;
 #[path = "lab/reports.rs"]
 mod reports;
 #[path = "support/skipped.rs"]

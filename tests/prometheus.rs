@@ -4,6 +4,9 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot run its subject has failed")]
 #![allow(clippy::disallowed_types, reason = "waits for another program")]
 
+#[path = "support/skipped.rs"]
+mod skipped;
+
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -16,6 +19,7 @@ use sidetone::capture::{Progress, Source};
 use sidetone::export::prometheus::{Exposition, Metrics};
 use sidetone::observer::{Observer, Settings};
 use sidetone::wire::Frame;
+use skipped::skipped;
 
 #[test]
 fn prometheus_scrapes_all_three_formats() {
@@ -44,7 +48,7 @@ fn prometheus_scrapes_all_three_formats() {
         .spawn();
     let _prometheus = match started {
         Ok(child) => Stopped(child),
-        Err(error) => return eprintln!("skipped: prometheus cannot be run: {error}"),
+        Err(error) => return skipped(format_args!("prometheus cannot be run: {error}")),
     };
     let asked = |query: &str| -> Option<serde_json::Value> {
         serde_json::from_str(&get(listen, &format!("/api/v1/query?query={query}"))?).ok()

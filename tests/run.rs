@@ -5,24 +5,28 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot run its subject has failed")]
 
+#[path = "support/needs.rs"]
+mod needs;
+#[path = "support/patience.rs"]
+mod patience;
 #[path = "support/skipped.rs"]
 mod skipped;
+#[path = "support/veth.rs"]
+mod veth;
 
 use std::fs;
-use std::path::PathBuf;
-use std::process::{Child, Command, Output, Stdio};
-use std::thread::sleep;
-use std::time::Duration;
+use std::process::{Child, Command};
 
-use skipped::skipped;
+use needs::root_with;
+use veth::{Net, samples, succeed};
 
 #[test]
 fn live_counters_equal_those_of_the_file() {
-    let Some(net) = Net::up("live") else { return };
+    let Some(net) = Net::up("live", &[]) else { return };
     let capture = net.dir.path().join("calls.pcap");
     let arguments = ["simulate", "--calls", "4", "--duration", "4", "--loss", "5", "--rate", "4"];
     succeed(sidetone().args(arguments).arg("-w").arg(&capture));
-    let mut agent = net.agent();
+    let mut agent = agent(&net);
     let address = "http://127.0.0.1:9767";
     assert!(until(|| net.fetch(&format!("{address}/ready")).0 == 200), "the agent is ready");
 
@@ -122,104 +126,19 @@ fn check_tells_all_that_is_wrong() {
     succeed(sidetone().args(["check", "--config"]).arg(&file));
 }
 
-/// A network namespace with a veth pair: what is sent into `st0` arrives at `st1`.
-struct Net {
-    name: String,
-    dir: tempfile::TempDir,
-}
-
-impl Net {
-    fn up(name: &str) -> Option<Self> {
-        if !root_with(&["ip", "tcpreplay", "curl"]) {
-            return None;
-        }
-        let net =
-            Self { name: format!("st-{name}-{}", std::process::id()), dir: tempfile::tempdir().unwrap() };
-        if !Command::new("ip").args(["netns", "add", &net.name]).status().unwrap().success() {
-            skipped("no network namespace can be made here");
-            return None;
-        }
-        for line in
-            ["link add st0 type veth peer name st1", "link set lo up", "link set st0 up", "link set st1 up"]
-        {
-            succeed(net.inside("ip").args(line.split(' ')));
-        }
-        Some(net)
-    }
-
-    fn inside(&self, program: &str) -> Command {
-        let mut command = Command::new("ip");
-        command.args(["netns", "exec", &self.name, program]).stdin(Stdio::null());
-        command
-    }
-
-    fn agent(&self) -> Child {
-        self.inside(env!("CARGO_BIN_EXE_sidetone"))
-            .arg("run")
-            .env("SIDETONE_CAPTURE_INTERFACES", "st1")
-            .env("SIDETONE_CAPTURE_RING_BYTES", "16777216")
-            .spawn()
-            .unwrap()
-    }
-
-    /// Status and body; status 0 when nobody answers.
-    fn fetch(&self, url: &str) -> (u16, String) {
-        let Output { stdout, .. } =
-            self.inside("curl").args(["-s", "-w", "\n%{http_code}", url]).output().unwrap();
-        let text = String::from_utf8(stdout).unwrap();
-        let (body, code) = text.rsplit_once('\n').unwrap();
-        (code.parse().unwrap(), body.to_owned())
-    }
-}
-
-impl Drop for Net {
-    fn drop(&mut self) {
-        let _ = Command::new("ip").args(["netns", "del", &self.name]).status();
-    }
-}
-
 fn sidetone() -> Command {
     Command::new(env!("CARGO_BIN_EXE_sidetone"))
 }
 
-fn succeed(command: &mut Command) {
-    let output = command.output().unwrap();
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+fn agent(net: &Net) -> Child {
+    net.inside(env!("CARGO_BIN_EXE_sidetone"))
+        .arg("run")
+        .env("SIDETONE_CAPTURE_INTERFACES", "st1")
+        .env("SIDETONE_CAPTURE_RING_BYTES", "16777216")
+        .spawn()
+        .unwrap()
 }
 
-/// Sum of all samples of a name.
-fn samples(body: &str, name: &str) -> f64 {
-    body.lines()
-        .filter_map(|line| line.strip_prefix(name))
-        .filter(|rest| rest.starts_with(['{', ' ']))
-        .filter_map(|rest| rest.rsplit_once(' ')?.1.parse::<f64>().ok())
-        .sum()
-}
-
-/// Tries for half a minute.
-fn until(mut done: impl FnMut() -> bool) -> bool {
-    (0..150).any(|_| {
-        let done = done();
-        if !done {
-            sleep(Duration::from_millis(200));
-        }
-        done
-    })
-}
-
-fn root_with(programs: &[&str]) -> bool {
-    let id = Command::new("id").arg("-u").output().unwrap().stdout;
-    if id != b"0\n" {
-        skipped("this test needs root");
-        return false;
-    }
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let there = |name: &&str| std::env::split_paths(&path).any(|dir: PathBuf| dir.join(name).exists());
-    match programs.iter().find(|name| !there(name)) {
-        Some(missing) => {
-            skipped(format_args!("this test needs {missing}"));
-            false
-        }
-        None => true,
-    }
+fn until(done: impl FnMut() -> bool) -> bool {
+    patience::within(30, done)
 }

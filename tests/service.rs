@@ -9,6 +9,10 @@
 mod agent;
 #[path = "service/boot.rs"]
 mod boot;
+#[path = "support/needs.rs"]
+mod needs;
+#[path = "support/patience.rs"]
+mod patience;
 #[path = "service/reload.rs"]
 mod reload;
 #[path = "service/rights.rs"]

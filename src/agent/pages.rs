@@ -85,7 +85,7 @@ impl Pages {
 
     fn parts(&self, live: Result<Arc<Live>, Refusal>) -> Vec<Part> {
         let away = self.shared.away.load(Ordering::Relaxed);
-        let dropped = self.shared.dropped.load(Ordering::Relaxed);
+        let dropped: u64 = self.shared.sources().values().map(|counted| counted.drops).sum();
         let lost = self.shared.lost_events.load(Ordering::Relaxed);
         let capture = match live {
             Err(refusal) => {

@@ -37,8 +37,6 @@ pub(super) struct Shared {
     pub(super) wanted: AtomicBool,
     /// The last snapshot.
     pub(super) live: watch::Sender<Arc<Live>>,
-    /// Packets the kernel has dropped at the tap.
-    pub(super) dropped: AtomicU64,
     /// Events that found the queue full.
     pub(super) lost_events: AtomicU64,
     /// Interfaces that are away.
@@ -64,7 +62,6 @@ impl Shared {
             stop: AtomicBool::new(false),
             wanted: AtomicBool::new(false),
             live: watch::Sender::new(Arc::default()),
-            dropped: AtomicU64::new(0),
             lost_events: AtomicU64::new(0),
             away: AtomicU64::new(0),
             hep: watch::Sender::new(HepStats::default()),

@@ -98,7 +98,6 @@ impl Tap {
         if is_due(&mut self.next_look, now, LOOK_NANOS) {
             let look = self.sources.look();
             if look.dropped > 0 {
-                self.shared.dropped.fetch_add(look.dropped, Ordering::Relaxed);
                 self.observer.dropped(now.plus_nanos(RING_NANOS));
             }
             self.shared.away.store(look.away, Ordering::Relaxed);

@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
-use std::thread::sleep;
 use std::time::Duration;
+
+use crate::needs::{has, root_with};
+use crate::skipped::skipped;
 
 /// Runs the test of this name once more in a network namespace of its own, or is that run: then true.
 pub(crate) fn alone(test: &str) -> bool {
@@ -18,10 +20,13 @@ pub(crate) fn alone(test: &str) -> bool {
         assert!(up("st0") && up("st1"));
         return true;
     }
+    if !root_with(&["unshare", "ip"]) {
+        return false;
+    }
     let mut able = Command::new("unshare");
     able.args(["--net", "ip", "link"]).stdout(Stdio::null()).stderr(Stdio::null());
     if !able.status().is_ok_and(|status| status.success()) {
-        println!("skipped: no network namespace can be made here: it takes root, unshare and ip");
+        skipped("no network namespace can be made here");
         return false;
     }
     let output = Command::new("unshare")
@@ -150,9 +155,7 @@ fn samples(body: &str) -> BTreeMap<String, f64> {
 
 /// Sends a capture into `st0`, so that it arrives at `st1`; false where the program for it is missing.
 pub(crate) fn replay(capture: &Path) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    if !std::env::split_paths(&path).any(|folder: PathBuf| folder.join("tcpreplay").exists()) {
-        println!("skipped: this test needs tcpreplay");
+    if !has("tcpreplay") {
         return false;
     }
     let replayed =
@@ -161,13 +164,6 @@ pub(crate) fn replay(capture: &Path) -> bool {
     true
 }
 
-/// Tries for a minute.
-pub(crate) fn until(mut done: impl FnMut() -> bool) -> bool {
-    (0..300).any(|_| {
-        let done = done();
-        if !done {
-            sleep(Duration::from_millis(200));
-        }
-        done
-    })
+pub(crate) fn until(done: impl FnMut() -> bool) -> bool {
+    crate::patience::within(60, done)
 }

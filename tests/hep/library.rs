@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
+use crate::skipped::skipped;
 use sidetone::Stamp;
 use sidetone::capture::file::Files;
 use sidetone::capture::{Progress, Source};
@@ -270,8 +271,7 @@ fn rtcp_of_rtpengine_is_understood() {
     let beside = PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../shared/captures"));
     let folder = std::env::var_os("SIDETONE_CAPTURES").map_or(beside, PathBuf::from);
     let Ok(capture) = std::fs::read(folder.join("lab/5-hep.pcap")) else {
-        println!("skipped: no captures in {}; set SIDETONE_CAPTURES", folder.display());
-        return;
+        return skipped(format_args!("no captures in {}; set SIDETONE_CAPTURES", folder.display()));
     };
     let mut files = Files::from_reader("5-hep.pcap", Cursor::new(capture));
     let mut observer = Observer::new(Settings::default());

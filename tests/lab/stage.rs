@@ -366,14 +366,8 @@ fn succeed(command: &mut Command) {
 }
 
 /// Tries for half a minute.
-fn until(mut done: impl FnMut() -> bool) -> bool {
-    (0..150).any(|_| {
-        let done = done();
-        if !done {
-            sleep(Duration::from_millis(200));
-        }
-        done
-    })
+fn until(done: impl FnMut() -> bool) -> bool {
+    super::patience::within(30, done)
 }
 
 /// Why there can be no lab here.

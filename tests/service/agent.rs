@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex};
-use std::thread::{self, sleep};
+use std::thread;
 use std::time::Duration;
 
 use crate::skipped::skipped;
@@ -134,33 +134,6 @@ impl Drop for Agent {
     }
 }
 
-/// Tries for a minute.
-pub(crate) fn until(mut done: impl FnMut() -> bool) -> bool {
-    (0..600).any(|_| {
-        let done = done();
-        if !done {
-            sleep(Duration::from_millis(100));
-        }
-        done
-    })
-}
-
-/// Whether this runs as root and finds these programs; else says what is missing.
-pub(crate) fn root_with(programs: &[&str]) -> bool {
-    let id = Command::new("id").arg("-u").output().unwrap().stdout;
-    if id != b"0\n" {
-        skipped("this test needs root");
-        return false;
-    }
-    programs.iter().all(|program| has(program))
-}
-
-/// Whether there is such a program; else says that it is missing.
-pub(crate) fn has(program: &str) -> bool {
-    let path = std::env::var_os("PATH").unwrap_or_default();
-    let there = std::env::split_paths(&path).any(|directory| directory.join(program).exists());
-    if !there {
-        skipped(format!("this test needs {program}"));
-    }
-    there
+pub(crate) fn until(done: impl FnMut() -> bool) -> bool {
+    crate::patience::within(60, done)
 }

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-use crate::agent::root_with;
+use crate::needs::root_with;
 use crate::skipped::skipped;
 
 #[test]

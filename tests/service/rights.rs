@@ -4,7 +4,8 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::agent::{Agent, root_with};
+use crate::agent::Agent;
+use crate::needs::root_with;
 
 #[test]
 fn no_thread_keeps_a_right() {

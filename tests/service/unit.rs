@@ -7,7 +7,7 @@ use std::process::Command;
 
 use sidetone::config::{Config, effective, read};
 
-use crate::agent::has;
+use crate::needs::has;
 
 fn text(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()

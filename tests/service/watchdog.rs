@@ -4,7 +4,8 @@ use std::os::unix::net::UnixDatagram;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use crate::agent::{Agent, has, until};
+use crate::agent::{Agent, until};
+use crate::needs::has;
 use crate::skipped::skipped;
 
 /// A service manager, as far as the agent can tell.

@@ -283,28 +283,11 @@ const CHUNK_BYTES: usize = 64 << 10;
 
 #[cfg(test)]
 mod tests {
+    use super::super::tests::hep;
     use super::*;
-    use crate::Stamp;
-    use crate::wire::Endpoint;
 
     fn spool(bytes: usize) -> Spool {
         Spool::new(&Settings { spool_bytes: bytes, ..Settings::default() })
-    }
-
-    fn hep(payload: &[u8]) -> Hep<'_> {
-        let at = Endpoint { ip: [192, 0, 2, 1].into(), port: 5060 };
-        Hep {
-            source: at,
-            destination: at,
-            protocol: 17,
-            stamp: Some(Stamp(0)),
-            kind: Kind::Sip,
-            agent: 0,
-            node: &[],
-            auth_key: &[],
-            correlation: &[],
-            payload,
-        }
     }
 
     #[test]

@@ -62,7 +62,8 @@ fn payload(number: u32) -> Vec<u8> {
     format!("OPTIONS sip:{number} SIP/2.0\r\nSubject: {}\r\n\r\n", "x".repeat(400)).into_bytes()
 }
 
-fn hep(payload: &[u8]) -> Hep<'_> {
+/// A record of a SIP message.
+pub(super) fn hep(payload: &[u8]) -> Hep<'_> {
     let at = Endpoint { ip: [192, 0, 2, 1].into(), port: 5060 };
     Hep {
         source: at,
