@@ -186,6 +186,7 @@ impl Observer {
         let mut live = Live {
             at: self.capture.span.map_or(Stamp(0), |(_, last)| last),
             totals: self.totals(),
+            streams: Vec::with_capacity(self.desk.media.len()),
             ..Live::default()
         };
         self.desk.live(&mut live);
