@@ -165,6 +165,7 @@ fn web_config(settings: &Settings) -> Result<WebConfig, Failure> {
 
 /// Needs CAP_NET_RAW.
 fn open(settings: &Settings) -> Result<Sources, Failure> {
+    sandbox::take_up().map_err(Failure::broken)?;
     Sources::open(settings.capture.clone()).map_err(|error| {
         let code = match error {
             live::Error::NotPermitted => EX_NOPERM,
