@@ -1,8 +1,8 @@
 #!/bin/sh
 # tools.sh TOOL...: installs what is missing of cc, c++, pcap-config (libpcap, to build with), time, tshark, tcpdump,
 # promtool, prometheus, curl, openssl, ip, tcpreplay, setpriv, setcap, ethtool, kamailio, rtpengine, sipp, baresip,
-# strace, systemd-analyze, systemd-nspawn and a system for it to boot, and of what packages are made with, on Debian and
-# Ubuntu.
+# strace, systemd-analyze, systemd-nspawn and a system for it to boot, of what packages are made with, and schemas of
+# manifests, on Debian and Ubuntu.
 # Without a C compiler and libpcap nothing can be built, so that is an error. The others are what the tests and the
 # comparison look at: what needs them says so and is skipped.
 set -eu
@@ -44,6 +44,16 @@ make_root() {
         echo "tools: no system could be made to boot: target/tools/root.log" >&2
     fi
 }
+
+# What Kubernetes and Compose say of their files, in packages of Python.
+bring_schemas() {
+    [ ! -e "$kept/schemas/compose_spec.json" ] || return 0
+    rm -rf "$kept/schemas"
+    python3 -m pip install --quiet --target "$kept/schemas" kubernetes-validate==1.37.0 jsonschema pyyaml &&
+        python3 -m pip download --quiet --no-deps --dest "$kept/schemas" docker-compose==1.29.2 &&
+        python3 -m zipfile -e "$kept"/schemas/docker_compose-*.whl "$kept/schemas/compose" &&
+        mv "$kept/schemas/compose/compose/config/compose_spec.json" "$kept/schemas/"
+} 2>/dev/null
 
 want_root=""
 for tool in "$@"; do
@@ -104,6 +114,7 @@ else
         strip) apt_install binutils ;;
         rpmbuild) apt_install rpm ;;
         musl-gcc) apt_install musl-tools ;;
+        schemas) bring_schemas ;;
         *) apt_install "$tool" ;;
         esac || echo "tools: $tool could not be installed" >&2
     done
