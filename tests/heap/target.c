@@ -16,9 +16,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
-enum { THREADS = 64, CHUNKS = 20000, CHURNED = 4096, LARGE = 64 };
+enum { THREADS = 64, CHUNKS = 6000, CHURNED = 2048, LARGE = 64 };
 
 static pthread_barrier_t begin, end;
 static int threads;
@@ -89,8 +90,9 @@ static void *thread(void *o) {
 
 static void say(void) {
     struct mallinfo2 m = mallinfo2();
-    printf("{\"arena\":%zu,\"uordblks\":%zu,\"fordblks\":%zu,\"hblkhd\":%zu,\"fsmblks\":%zu,\"operations\":%llu}\n", m.arena,
-           m.uordblks, m.fordblks, m.hblkhd, m.fsmblks, atomic_load(&operations));
+    printf("{\"arena\":%zu,\"uordblks\":%zu,\"fordblks\":%zu,\"hblkhd\":%zu,\"fsmblks\":%zu,\"operations\":%llu,\"cpu\":%ld}\n",
+           m.arena, m.uordblks, m.fordblks, m.hblkhd, m.fsmblks, atomic_load(&operations),
+           (long)(clock() / (CLOCKS_PER_SEC / 1000)));
     fflush(stdout);
 }
 

@@ -101,7 +101,7 @@ impl Arena {
         maps: &Maps,
         globals: &Globals,
     ) -> Result<Vec<Segment>, Failure> {
-        if self.is_main { self.of_main(reading, maps, globals) } else { self.heaps(reading, maps) }
+        if self.is_main { self.of_main(reading, maps, globals) } else { self.heaps(reading) }
     }
 
     fn of_main<M: Memory>(
@@ -110,7 +110,7 @@ impl Arena {
         maps: &Maps,
         globals: &Globals,
     ) -> Result<Vec<Segment>, Failure> {
-        let Some((top, end)) = self.top(reading, maps)? else { return Ok(Vec::new()) };
+        let Some((top, end)) = self.top(reading)? else { return Ok(Vec::new()) };
         let segment = |start: u64, end, guessed| {
             let first = start.next_multiple_of(16);
             Segment { start, first, end, is_main: true, guessed }
@@ -137,7 +137,7 @@ impl Arena {
 
     /// The top chunk and its end; none of an arena that has nothing yet. Both move while they are read: the end of a top
     /// is the end of a page.
-    fn top<M: Memory>(&self, reading: &Reading<'_, M>, maps: &Maps) -> Result<Option<(u64, u64)>, Failure> {
+    fn top<M: Memory>(&self, reading: &Reading<'_, M>) -> Result<Option<(u64, u64)>, Failure> {
         for _ in 0..MOST_TRIES {
             let top = reading.word(self.address + TOP as u64)?;
             if top == self.address + TOP as u64 {
@@ -146,7 +146,7 @@ impl Arena {
             let head = reading.word(top.wrapping_add(8))?;
             let end = top.wrapping_add(head & !7);
             let fits = end > top && end % page_bytes() == 0 && head & 7 == 1;
-            if fits && top % 16 == 0 && maps.writable_until(top) >= end {
+            if fits && top % 16 == 0 {
                 return Ok(Some((top, end)));
             }
         }
@@ -154,7 +154,7 @@ impl Arena {
     }
 
     /// The heaps of an arena that is not the main one, the newest first.
-    fn heaps<M: Memory>(&self, reading: &Reading<'_, M>, maps: &Maps) -> Result<Vec<Segment>, Failure> {
+    fn heaps<M: Memory>(&self, reading: &Reading<'_, M>) -> Result<Vec<Segment>, Failure> {
         let header = self.address & (HEAP_MAX - 1);
         if header == 0 || header > MOST_HEADER || header % 16 != 0 {
             return Err(Failure::Incoherent("an arena does not lie at the start of its heap"));
@@ -164,7 +164,6 @@ impl Arena {
         let mut heap = self.heap_of(reading, top)?;
         let mut segments: Vec<Segment> = Vec::new();
         let mut seen = BTreeSet::new();
-        let mut bytes = 0_u64;
         while heap != 0 {
             if !seen.insert(heap) || segments.len() >= MOST_HEAPS || heap & (HEAP_MAX - 1) != 0 {
                 return Err(Failure::Incoherent("the heaps of an arena do not end"));
@@ -172,14 +171,13 @@ impl Arena {
             let info: [u8; 24] = reading.block(heap)?;
             let (owner, previous, size) = (word(&info, 0), word(&info, 8), word(&info, 16));
             let end = heap.wrapping_add(size);
-            bytes = bytes.saturating_add(size);
             let first = if heap == carrier {
                 (self.address + STATE as u64).next_multiple_of(16)
             } else {
                 heap + header
             };
             let fits = owner == self.address && size % page_bytes() == 0 && end > first;
-            if !fits || maps.writable_until(heap) < end || bytes > maps.writable_bytes() {
+            if !fits || size > MOST_HEAP {
                 return Err(Failure::Incoherent("a heap of an arena does not fit"));
             }
             segments.push(Segment { start: heap, first, end, is_main: false, guessed: false });
@@ -221,6 +219,7 @@ const NONCONTIGUOUS: u32 = 2;
 /// Heaps lie at multiples of this.
 const HEAP_MAX: u64 = 64 << 20;
 const HEAP_SIZES: u32 = 7;
+const MOST_HEAP: u64 = HEAP_MAX << (HEAP_SIZES - 1);
 /// sizeof(heap_info): 0x20, since 2.35 0x30.
 const MOST_HEADER: u64 = 0x100;
 const MOST_ZEROS: u64 = 0x2000;
