@@ -1,7 +1,32 @@
-//! The processes beside the calls (DESIGN 6, MEAS 9).
+//! The processes beside the calls, and the host under them (DESIGN 6, MEAS 9).
+//!
+//! ```text
+//! /proc: all processes -> choose (rules) -> group: workers under one name -> Snapshot -> metrics, health
+//!                           stat, status, fds, cgroup  \-> Privileged: smaps_rollup, sockets, heap, pools, malloc
+//! /proc, /sys/fs/cgroup, statfs -> host ----------------------------------/
+//! ```
+//!
+//! Nothing here stops, slows or writes to another process. What cannot be read is absent, with the reason
+//! ([`Missing`]); what needs a right over another process is asked of whoever has it ([`Privileged`]).
 
 pub mod elf;
+mod files;
 pub mod heap;
+mod lines;
 pub mod maps;
 pub mod memory;
+pub mod privileged;
 pub mod report;
+pub mod smaps_rollup;
+pub mod stat;
+
+pub use privileged::{Missing, Own, Privileged, Right};
+
+/// One process for as long as it lives: a pid that was given to another one has another start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Process {
+    /// Its number in the namespace of the agent.
+    pub pid: u32,
+    /// When it started, in clock ticks since boot: field 22 of /proc/PID/stat.
+    pub started_ticks: u64,
+}
