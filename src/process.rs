@@ -11,13 +11,18 @@
 
 pub mod cgroup;
 mod choose;
+pub mod elf;
 mod files;
 mod group;
+pub mod heap;
 pub mod host;
 mod lines;
+pub mod maps;
+pub mod memory;
 mod pace;
 mod poller;
 pub mod privileged;
+pub mod report;
 pub mod settings;
 pub mod smaps_rollup;
 pub mod snapshot;
