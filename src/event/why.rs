@@ -52,7 +52,7 @@ impl Why {
         match self.place(field) {
             Ok(known) => self.0.get_mut(known).map(|entry| std::mem::replace(&mut entry.1, reason)),
             Err(place) => {
-                self.0.insert(place, (field, reason));
+                self.add(place, field, reason);
                 None
             }
         }
@@ -61,7 +61,7 @@ impl Why {
     /// Gives a reason, unless there is one.
     pub fn or_insert(&mut self, field: &'static str, reason: &'static str) {
         if let Err(place) = self.place(field) {
-            self.0.insert(place, (field, reason));
+            self.add(place, field, reason);
         }
     }
 
@@ -69,6 +69,13 @@ impl Why {
     pub fn remove(&mut self, field: &str) -> Option<&'static str> {
         let known = self.place(field).ok()?;
         Some(self.0.remove(known).1)
+    }
+
+    fn add(&mut self, place: usize, field: &'static str, reason: &'static str) {
+        if self.0.is_empty() {
+            self.0.reserve(FEW);
+        }
+        self.0.insert(place, (field, reason));
     }
 
     /// Where `field` stands, or belongs: mostly at the end, for they are given in order.
@@ -79,6 +86,9 @@ impl Why {
         }
     }
 }
+
+/// Room for the reasons of nearly every fact.
+const FEW: usize = 12;
 
 impl Extend<(&'static str, &'static str)> for Why {
     fn extend<I: IntoIterator<Item = (&'static str, &'static str)>>(&mut self, reasons: I) {
@@ -208,7 +218,6 @@ impl Stream {
             ("rtcp.rtt", round_trip.is_some(), round_trip.unwrap_or(NO_ANSWER)),
             ("silence_ratio", self.silence_ratio.is_none(), sound),
         ];
-        self.why.0.reserve(absent.len());
         for (field, _, reason) in absent.into_iter().filter(|(_, absent, _)| *absent) {
             self.why.or_insert(field, reason);
         }
@@ -246,7 +255,6 @@ impl Call {
             ("setup", self.setup.is_none(), NOT_ANSWERED),
             ("status", self.status.is_none(), last),
         ];
-        self.why.0.reserve(absent.len());
         for (field, _, reason) in absent.into_iter().filter(|(_, absent, _)| *absent) {
             self.why.or_insert(field, reason);
         }
