@@ -14,6 +14,7 @@ use crate::rtp::payload::Codec;
 use crate::wire::Endpoint;
 
 pub use live::{Live, LiveCall, LiveStream, StreamCounts};
+pub use why::Why;
 
 /// Receives facts as they become final.
 pub trait Sink {
@@ -90,9 +91,6 @@ pub enum Event {
     /// A transfer has an outcome (MEAS 5.10).
     Transfer(Transfer),
 }
-
-/// Reason for each absent number, by the name of its field.
-pub type Why = BTreeMap<&'static str, &'static str>;
 
 /// One call, however many hops and legs the tap saw (DESIGN 2.1, MEAS 5).
 #[derive(Clone, Debug, Serialize)]
@@ -176,7 +174,7 @@ pub struct Call {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
     /// Why a number is absent.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "Why::is_empty")]
     pub why: Why,
 }
 
@@ -410,7 +408,7 @@ pub struct Stream {
     /// Windows measured, and how many were tainted by drops at the tap.
     pub windows: u64,
     /// Why a number is absent.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "Why::is_empty")]
     pub why: Why,
 }
 

@@ -82,6 +82,14 @@ pub enum Error {
     Capabilities(#[from] caps::errors::CapsError),
 }
 
+/// Makes use of what is permitted only. The program file of a container image carries its capability so
+/// (`setcap cap_net_raw=p`): with it in effect from the start, a runtime that withholds it could not even start the
+/// program, and nobody would be told why.
+pub fn take_up() -> Result<(), caps::errors::CapsError> {
+    let permitted = caps::read(None, CapSet::Permitted)?;
+    caps::set(None, CapSet::Effective, &permitted)
+}
+
 /// Gives up everything that `needs` does not name, for good. To be called by the only thread there is.
 pub fn enter(needs: &Needs) -> Result<Report, Error> {
     let threads = fs::read_dir("/proc/self/task").map_or(1, Iterator::count);

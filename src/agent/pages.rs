@@ -75,12 +75,20 @@ impl Pages {
     /// A snapshot made after this call.
     async fn live(&self) -> Result<Arc<Live>, Refusal> {
         let mut published = self.shared.live.subscribe();
-        self.shared.wanted.store(true, Ordering::Release);
-        let fresh = tokio::time::timeout(PATIENCE, published.changed()).await;
-        if !matches!(fresh, Ok(Ok(()))) {
-            return Err(Refusal::Unavailable("the capture thread does not answer".into()));
+        let fresh = async {
+            loop {
+                self.shared.wanted.store(true, Ordering::Release);
+                published.changed().await.ok()?;
+                // Who comes late finds it forgotten, and asks again.
+                if let Some(live) = published.borrow_and_update().clone() {
+                    return Some(live);
+                }
+            }
+        };
+        match tokio::time::timeout(PATIENCE, fresh).await {
+            Ok(Some(live)) => Ok(live),
+            _ => Err(Refusal::Unavailable("the capture thread does not answer".into())),
         }
-        Ok(Arc::clone(&published.borrow()))
     }
 
     fn parts(&self, live: Result<Arc<Live>, Refusal>) -> Vec<Part> {
@@ -116,6 +124,7 @@ impl Pages {
             part("events", (events, queue)),
             part("sandbox", (weakened, self.sandbox.detail())),
             self.reload.part(),
+            self.shared.polling.part(&self.reload.processes()),
         ];
         parts.extend(hep::health(&self.shared.hep.borrow()).map(|hep| part("hep", hep)));
         parts

@@ -7,16 +7,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use super::processes::Polling;
 use super::sources::Counted;
 use crate::event::{Event, Live, Sink};
 use crate::export::prometheus::{HepStats, Metrics};
 use crate::observer;
 
-/// What the capture thread tells.
-#[allow(clippy::large_enum_variant, reason = "moved once, into the queue")]
+/// What the capture thread tells. Small, for the queue holds room for thousands.
 pub(super) enum Fact {
     /// Something became final.
-    Event(Event),
+    Event(Box<Event>),
     /// What is up, because somebody asked.
     Live(Arc<Live>),
 }
@@ -35,14 +35,16 @@ pub(super) struct Shared {
     pub(super) stop: AtomicBool,
     /// Somebody waits for a snapshot.
     pub(super) wanted: AtomicBool,
-    /// The last snapshot.
-    pub(super) live: watch::Sender<Arc<Live>>,
+    /// The last snapshot, for as long as those who asked may need to fetch it.
+    pub(super) live: watch::Sender<Option<Arc<Live>>>,
     /// Events that found the queue full.
     pub(super) lost_events: AtomicU64,
     /// Interfaces that are away.
     pub(super) away: AtomicU64,
     /// What HEP has done.
     pub(super) hep: watch::Sender<HepStats>,
+    /// The thread that looks at processes.
+    pub(super) polling: Polling,
     /// How often the capture thread came around.
     pub(super) rounds: AtomicU64,
     orders: Mutex<Option<Orders>>,
@@ -61,10 +63,11 @@ impl Shared {
         Self {
             stop: AtomicBool::new(false),
             wanted: AtomicBool::new(false),
-            live: watch::Sender::new(Arc::default()),
+            live: watch::Sender::new(None),
             lost_events: AtomicU64::new(0),
             away: AtomicU64::new(0),
             hep: watch::Sender::new(HepStats::default()),
+            polling: Polling::default(),
             rounds: AtomicU64::new(0),
             orders: Mutex::default(),
             is_ordered: AtomicBool::new(false),
@@ -107,12 +110,20 @@ impl Shared {
     /// Takes one fact into the metrics; a snapshot is for the pages too.
     pub(super) fn take(&self, fact: Fact) {
         match fact {
-            Fact::Event(event) => self.metrics().event(event),
+            Fact::Event(event) => self.metrics().event(*event),
             Fact::Live(live) => {
                 self.metrics().live(&live);
-                self.live.send_replace(live);
+                self.live.send_replace(Some(live));
             }
         }
+    }
+
+    /// Forgets the snapshot: of thousands of calls it takes megabytes. Whoever comes for it later asks again.
+    pub(super) fn forget_snapshot(&self) {
+        self.live.send_if_modified(|live| {
+            *live = None;
+            false
+        });
     }
 
     /// What was counted on each interface, by its name.

@@ -101,6 +101,7 @@ impl Tap {
                 self.observer.dropped(now.plus_nanos(RING_NANOS));
             }
             self.shared.away.store(look.away, Ordering::Relaxed);
+            self.shared.forget_snapshot();
         }
     }
 
@@ -146,7 +147,7 @@ pub(super) fn is_due(next: &mut Stamp, now: Stamp, every_nanos: i64) -> bool {
 
 /// Never waits: what finds no room is counted.
 pub(super) fn tell(events: &Sender<Fact>, shared: &Shared, event: Event) {
-    if events.try_send(Fact::Event(event)).is_err() {
+    if events.try_send(Fact::Event(Box::new(event))).is_err() {
         shared.lost_events.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -272,8 +273,11 @@ mod tests {
         let ended: Vec<String> = facts
             .try_iter()
             .filter_map(|fact| match fact {
-                Fact::Event(Event::Call(call)) => Some(call.call_id),
-                _ => None,
+                Fact::Event(event) => match *event {
+                    Event::Call(call) => Some(call.call_id),
+                    _ => None,
+                },
+                Fact::Live(_) => None,
             })
             .collect();
         assert_eq!(ended, ["after"]);

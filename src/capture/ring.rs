@@ -36,7 +36,7 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { ring_bytes: 64 << 20, block_bytes: 4 << 20, retire_ms: 20 }
+        Self { ring_bytes: 48 << 20, block_bytes: 4 << 20, retire_ms: 20 }
     }
 }
 
