@@ -118,6 +118,7 @@ fn every_query_parses_names_what_there_is_and_gives_data() {
             queries.push((what, query));
         }
     }
+    runbooks(&catalogue, &server, &demo.address);
     // Two scrapes and the rules after them; more while something is still missing.
     let mut empty = queries;
     patience::within(45, || {
@@ -129,6 +130,27 @@ fn every_query_parses_names_what_there_is_and_gives_data() {
     });
     let empty: Vec<_> = empty.iter().map(|(what, query)| format!("{what}\n    {query}\n")).collect();
     assert!(empty.is_empty(), "no data for\n{}", empty.concat());
+}
+
+/// Of the commands in runbooks, queries parse and name what there is, and pages of the agent are there.
+fn runbooks(catalogue: &Catalogue, server: &Served, agent: &str) {
+    let mut commands = 0;
+    for file in fs::read_dir(root("docs/runbooks")).unwrap() {
+        let page = fs::read_to_string(file.unwrap().path()).unwrap();
+        for line in page.lines() {
+            if let Some(query) = line.strip_prefix("promtool query instant http://127.0.0.1:9090 ") {
+                let query = query.trim_matches('\'');
+                assert!(asked(server, query).is_some(), "{line} does not parse");
+                let unknown = catalogue.unknown(query);
+                assert!(unknown.iter().all(|name| is_to_come(name)), "{line}: {unknown:?}");
+                commands += 1;
+            } else if let Some(address) = line.strip_prefix("curl -s 'http://127.0.0.1:9767") {
+                assert!(prometheus::get(agent, address.trim_matches('\'')).is_some(), "{line}");
+                commands += 1;
+            }
+        }
+    }
+    assert!(commands > 50);
 }
 
 /// Names that no metric has yet, each with who will serve it. Empty when all is in place.

@@ -1,6 +1,6 @@
 #!/bin/sh
 # tools.sh TOOL...: installs what is missing of cc, c++, pcap-config (libpcap, to build with), time, tshark, tcpdump,
-# promtool, prometheus, curl, openssl, ip, tcpreplay, setpriv, setcap, ethtool, kamailio, rtpengine, sipp, baresip,
+# promtool, prometheus, prometheus-alertmanager, amtool, curl, openssl, ip, tcpreplay, setpriv, setcap, ethtool, kamailio, rtpengine, sipp, baresip,
 # strace, systemd-analyze, systemd-nspawn and a system for it to boot, of what packages are made with, and schemas of
 # manifests, on Debian and Ubuntu.
 # Without a C compiler and libpcap nothing can be built, so that is an error. The others are what the tests and the
@@ -18,11 +18,13 @@ apt_install() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
-# The package would also start a Prometheus server; only its programs are wanted.
-unpack_prometheus() {
+# The packages would also start servers; only their programs are wanted.
+unpack() {
+    package="$1"
+    shift
     mkdir -p "$kept/bin" "$kept/package"
-    (cd "$kept/package" && apt-get download -qq -o APT::Sandbox::User=root prometheus &&
-        dpkg-deb -x prometheus_*.deb . && mv usr/bin/promtool usr/bin/prometheus ../bin/)
+    (cd "$kept/package" && apt-get download -qq -o APT::Sandbox::User=root "$package" &&
+        dpkg-deb -x "$package"_*.deb . && for program in "$@"; do mv "usr/bin/$program" ../bin/; done)
     found=$?
     rm -rf "$kept/package"
     return $found
@@ -100,7 +102,10 @@ else
         cc) apt_install gcc libc6-dev ;;
         c++) apt_install g++ ;;
         pcap-config) apt_install libpcap-dev ;;
-        promtool | prometheus) [ -x "$kept/bin/$tool" ] || unpack_prometheus ;;
+        promtool | prometheus) [ -x "$kept/bin/$tool" ] || unpack prometheus promtool prometheus ;;
+        prometheus-alertmanager | amtool)
+            [ -x "$kept/bin/$tool" ] || unpack prometheus-alertmanager prometheus-alertmanager amtool
+            ;;
         ip) apt_install iproute2 ;;
         setpriv) apt_install util-linux ;;
         systemd-analyze) apt_install systemd ;;
