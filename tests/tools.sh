@@ -1,6 +1,7 @@
 #!/bin/sh
 # tools.sh TOOL...: installs what is missing of cc, c++, pcap-config (libpcap, to build with), time, tshark, tcpdump,
-# promtool, prometheus, prometheus-alertmanager, amtool, curl, openssl, ip, tcpreplay, setpriv, setcap, ethtool, kamailio, rtpengine, sipp, baresip,
+# promtool, prometheus, prometheus-alertmanager, amtool,
+# curl, openssl, ip, tcpreplay, setpriv, setcap, ethtool, kamailio, rtpengine, sipp, baresip,
 # strace, systemd-analyze, systemd-nspawn and a system for it to boot, of what packages are made with, and schemas of
 # manifests, on Debian and Ubuntu.
 # Without a C compiler and libpcap nothing can be built, so that is an error. The others are what the tests and the
