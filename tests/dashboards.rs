@@ -126,7 +126,7 @@ fn every_query_parses_names_what_there_is_and_gives_data() {
     runbooks(&catalogue, &server, &demo.address);
     // Two scrapes and the rules after them; more while something is still missing.
     let mut empty = queries;
-    patience::within(45, || {
+    patience::within(90, || {
         empty.retain(|(what, query)| {
             let answer = asked(&server, query).unwrap_or_else(|| panic!("{what} does not parse\n{query}"));
             answer.is_empty() && EMPTY.iter().all(|(part, _)| !what.contains(part) && !query.contains(part))
