@@ -14,7 +14,8 @@ fn cpu_nanos() -> u64 {
 #[test]
 #[ignore = "measures, and judges nothing"]
 fn fifty_processes() {
-    let mut sleepers: Vec<Child> = (0..50).map(|_| Command::new("sleep").arg("1000").spawn().unwrap()).collect();
+    let mut sleepers: Vec<Child> =
+        (0..50).map(|_| Command::new("sleep").arg("1000").spawn().unwrap()).collect();
     let settings = Settings { rules: vec![Rule::named("sleep")], ..Settings::default() };
     let every = settings.interval_seconds as f64;
     let mut poller = Poller::new(settings, Box::<Own>::default());
@@ -33,6 +34,9 @@ fn fifty_processes() {
     }
     let mean = costs.iter().sum::<f64>() / costs.len() as f64;
     costs.sort_by(f64::total_cmp);
-    println!("50 processes of {seen}: {mean:.2} ms of processor time a poll (median {:.2}, most {:.2}), ", costs[20], costs[39]);
+    println!(
+        "50 processes of {seen}: {mean:.2} ms of processor time a poll (median {:.2}, most {:.2}), ",
+        costs[20], costs[39]
+    );
     println!("every {every} s: {:.4} % of a core", mean / 10.0 / every);
 }

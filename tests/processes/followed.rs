@@ -54,7 +54,8 @@ fn compare(body: &str, group: &str, expected: &Sums) {
     near("resident", of("voip_process_resident_memory_bytes", ""), expected.resident, BATCHES);
     near("threads", of("voip_process_threads", ""), expected.threads, 0.0);
     near("fds", of("voip_process_open_fds", ""), expected.fds, 0.0);
-    let cpu = ["mode=\"user\"", "mode=\"system\""].map(|mode| of("voip_process_cpu_seconds_total", mode).unwrap());
+    let cpu =
+        ["mode=\"user\"", "mode=\"system\""].map(|mode| of("voip_process_cpu_seconds_total", mode).unwrap());
     near("cpu", Some(cpu.iter().sum()), expected.cpu_seconds, 0.05);
     near("pages", of("voip_process_allocations_total", "source=\"page\""), expected.minor_faults, 50.0);
 }
@@ -94,16 +95,24 @@ fn what_it_says_is_what_proc_and_ps_and_another_exporter_say() {
     if let Ok(output) = output {
         let text = String::from_utf8(output.stdout).unwrap();
         let column = |at: usize| {
-            let numbers = text.lines().map(|line| line.split_whitespace().nth(at).unwrap().parse::<f64>().unwrap());
+            let numbers =
+                text.lines().map(|line| line.split_whitespace().nth(at).unwrap().parse::<f64>().unwrap());
             numbers.sum::<f64>()
         };
-        near("resident by ps", sample(&body, "voip_process_resident_memory_bytes", &name, ""), column(0) * 1024.0, BATCHES);
+        near(
+            "resident by ps",
+            sample(&body, "voip_process_resident_memory_bytes", &name, ""),
+            column(0) * 1024.0,
+            BATCHES,
+        );
         near("threads by ps", sample(&body, "voip_process_threads", &name, ""), column(1), 0.0);
     }
 
     if let Some((other, before)) = other.zip(before) {
         let theirs = other.get();
-        let of = |body: &str, family: &str, label: &str| sample(body, &format!("namedprocess_namegroup_{family}"), &name, label);
+        let of = |body: &str, family: &str, label: &str| {
+            sample(body, &format!("namedprocess_namegroup_{family}"), &name, label)
+        };
         let ours = |family: &str| sample(&body, family, &name, "").unwrap();
         near("processes by the other", of(&theirs, "num_procs", ""), 3.0, 0.0);
         let resident = ours("voip_process_resident_memory_bytes");
@@ -135,7 +144,10 @@ fn workers_come_and_go_and_no_counter_falls() {
     let body = fresh(&agent);
     let (user, pages) = ("mode=\"user\"", "source=\"page\"");
     let counters = |body: &str| {
-        [of(body, "voip_process_cpu_seconds_total", user).unwrap(), of(body, "voip_process_allocations_total", pages).unwrap()]
+        [
+            of(body, "voip_process_cpu_seconds_total", user).unwrap(),
+            of(body, "voip_process_allocations_total", pages).unwrap(),
+        ]
     };
     let first = counters(&body);
     assert!(first[0] > 0.05 && first[1] > 100.0, "{first:?}");
@@ -150,7 +162,9 @@ fn workers_come_and_go_and_no_counter_falls() {
     workers.clear();
     let body = fresh(&agent);
     assert_eq!(of(&body, "voip_process_count", ""), Some(0.0));
-    for family in ["voip_process_resident_memory_bytes", "voip_process_threads", "voip_process_start_time_seconds"] {
+    for family in
+        ["voip_process_resident_memory_bytes", "voip_process_threads", "voip_process_start_time_seconds"]
+    {
         assert_eq!(of(&body, family, ""), None, "{family} has ended");
     }
     let third = counters(&body);
@@ -159,7 +173,10 @@ fn workers_come_and_go_and_no_counter_falls() {
     let mut again = Worker::start(&name, directory.path());
     again.tell("grow 4000000");
     let body = fresh(&agent);
-    assert_eq!((of(&body, "voip_process_count", ""), of(&body, "voip_process_exits_total", "")), (Some(1.0), Some(2.0)));
+    assert_eq!(
+        (of(&body, "voip_process_count", ""), of(&body, "voip_process_exits_total", "")),
+        (Some(1.0), Some(2.0))
+    );
     assert!(counters(&body)[1] > third[1]);
 }
 
@@ -173,7 +190,8 @@ fn a_reload_takes_other_processes_and_health_says_what_is_missing() {
     workers[0].tell("grow 1000");
     let pid_file = directory.path().join("worker.pid");
     fs::write(&pid_file, format!("{}\n", workers[0].id())).unwrap();
-    let rule = format!("[[processes]]\nname = \"by-file\"\npid_file = {pid_file:?}\nallocations = \"malloc\"\n");
+    let rule =
+        format!("[[processes]]\nname = \"by-file\"\npid_file = {pid_file:?}\nallocations = \"malloc\"\n");
     configure(&file, &rule);
     agent.signal("-HUP");
     let counted = || sample(&metrics(&agent), "voip_process_count", "by-file", "");
@@ -189,7 +207,10 @@ fn a_reload_takes_other_processes_and_health_says_what_is_missing() {
     // The agent has given up its rights, and nobody else was given them.
     for (figure, right) in [("proportional_memory", "CAP_SYS_PTRACE"), ("allocations", "CAP_PERFMON")] {
         let lack = of(figure).unwrap_or_else(|| panic!("{figure} in {part}"));
-        assert!(lack["reason"].as_str().unwrap().contains(right) && lack["hint"].as_str().unwrap().contains(right));
+        assert!(
+            lack["reason"].as_str().unwrap().contains(right)
+                && lack["hint"].as_str().unwrap().contains(right)
+        );
     }
     assert_eq!(part["status"], "degraded", "the counter was asked for by name");
     fs::remove_file(&pid_file).unwrap();
@@ -217,7 +238,10 @@ impl Exporter {
             .spawn()
             .unwrap();
         let exporter = Self { child, address };
-        assert!(until(|| exporter.get().contains("namedprocess_namegroup_num_procs")), "the other exporter answers");
+        assert!(
+            until(|| exporter.get().contains("namedprocess_namegroup_num_procs")),
+            "the other exporter answers"
+        );
         Some(exporter)
     }
 

@@ -82,7 +82,15 @@ fn in_a_pod_the_processes_of_other_containers_are_found() {
     let mut command = Command::new("unshare");
     let neighbour = "unshare --net --mount --ipc --uts sleep 1000 &";
     let agent = format!("exec {} run --config {}", env!("CARGO_BIN_EXE_sidetone"), file.display());
-    command.args(["--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", &format!("{neighbour} {agent}")]);
+    command.args([
+        "--pid",
+        "--fork",
+        "--kill-child",
+        "--mount-proc",
+        "sh",
+        "-c",
+        &format!("{neighbour} {agent}"),
+    ]);
     let Some(agent) = Agent::of(command) else { return };
     let mut part = serde_json::Value::Null;
     let found = until(|| {

@@ -49,7 +49,8 @@ fn flood(port: &str) -> u64 {
 fn drops(port: &str) -> u64 {
     let port = format!(":{:04X}", port.parse::<u16>().unwrap());
     let table = std::fs::read_to_string("/proc/net/udp").unwrap();
-    let line = table.lines().find(|line| line.split_whitespace().nth(1).is_some_and(|at| at.ends_with(&port)));
+    let line =
+        table.lines().find(|line| line.split_whitespace().nth(1).is_some_and(|at| at.ends_with(&port)));
     line.unwrap().split_whitespace().last().unwrap().parse().unwrap()
 }
 
@@ -57,7 +58,8 @@ fn drops(port: &str) -> u64 {
 fn drops_are_those_of_the_flooded_socket_and_stay_when_it_is_closed() {
     let directory = tempfile::tempdir().unwrap();
     let (name, idle) = (fresh_name(), fresh_name());
-    let (mut worker, mut other) = (Worker::start(&name, directory.path()), Worker::start(&idle, directory.path()));
+    let (mut worker, mut other) =
+        (Worker::start(&name, directory.path()), Worker::start(&idle, directory.path()));
     let mut poller = Poller::new(settings(&name), Box::<Own>::default());
     let mut now = 0.0;
     let mut udp = || {
