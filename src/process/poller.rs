@@ -404,7 +404,11 @@ impl Poller {
         let users = users.get_or_insert_with(|| Users::read(seen, &self.members, &mut self.buffer));
         let own: Option<BTreeSet<u32>> = members.iter().map(|member| member.status.user).collect();
         if let Some(own) = own.filter(|own| own.iter().all(|user| users.is_only_of(*user, group))) {
-            return Some(of_networks.filter(|socket| own.contains(&socket.user)).copied().collect());
+            let sockets: Vec<_> = of_networks.filter(|socket| own.contains(&socket.user)).copied().collect();
+            // None: it may have opened its sockets as root, and taken its user then.
+            if !sockets.is_empty() {
+                return Some(sockets);
+            }
         }
         if let Some((lack, group)) = Lack::of("udp_drops", &missing).zip(self.groups.get(group)) {
             self.lacks.entry(lack).or_default().insert(group.rule.name.clone());
