@@ -9,21 +9,28 @@
 //! Nothing here stops, slows or writes to another process. What cannot be read is absent, with the reason
 //! ([`Missing`]); what needs a right over another process is asked of whoever has it ([`Privileged`]).
 
+pub mod direct;
 pub mod elf;
 mod files;
 pub mod heap;
 mod lines;
+pub mod malloc_calls;
 pub mod maps;
 pub mod memory;
+pub mod pools;
 pub mod privileged;
+pub mod probe;
 pub mod report;
+pub mod second;
 pub mod smaps_rollup;
 pub mod stat;
+
+use serde::{Deserialize, Serialize};
 
 pub use privileged::{Missing, Own, Privileged, Right};
 
 /// One process for as long as it lives: a pid that was given to another one has another start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Process {
     /// Its number in the namespace of the agent.
     pub pid: u32,
