@@ -46,6 +46,9 @@ pub enum Command {
         /// For which shell
         shell: clap_complete::Shell,
     },
+    /// Keep the rights over other processes that the agent gives up; started by it alone
+    #[command(hide = true)]
+    SecondProcess,
     /// Print the manual page, of one command if named
     #[command(hide = true)]
     Man {

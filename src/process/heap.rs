@@ -27,6 +27,7 @@ mod tcache;
 use serde::Serialize;
 
 use super::memory::{Fault, Memory};
+pub(super) use allocator::is_loader;
 use arena::Arena;
 use chunks::{Sums, Walker};
 use reading::Reading;
@@ -57,6 +58,8 @@ pub struct Heap {
     pub free_chunks: u64,
     /// The largest of them.
     pub largest_free: u64,
+    /// Of the committed bytes, those in memory; none where not all mappings of chunks were found.
+    pub resident: Option<u64>,
     /// Share of what the arenas got from the kernel that was seen.
     pub coverage: f64,
     /// What it took: bytes read from the process.
@@ -198,6 +201,9 @@ pub fn attempt(memory: &impl Memory) -> Result<Heap, Failure> {
     heap.chunks = sums.chunks;
     heap.free_chunks = sums.free_chunks;
     heap.largest_free = sums.largest_free;
+    heap.resident = mmapped::resident(&reading, &maps, heap.mmapped)?
+        .zip(walker.resident(walked)?)
+        .map(|(mmapped, arenas)| mmapped + arenas);
     heap.read = reading.bytes_read();
     Ok(heap)
 }
