@@ -22,6 +22,7 @@ pub(super) struct SiprecMetrics {
     bytes_received: Counters<0>,
     bytes_sent: Counters<0>,
     ports: Gauges<0>,
+    ports_max: Gauges<0>,
 }
 
 /// Which addresses and media ports are those of this host.
@@ -83,6 +84,11 @@ impl SiprecMetrics {
                 &[],
                 "Alias, when asked for: local ports on which streams of live calls flow, within the configured range",
             ),
+            ports_max: on.gauge(
+                "rtp_ports_configured",
+                &[],
+                "With the aliases: ports that one local address has for media, the size of the configured range",
+            ),
         }
     }
 
@@ -131,5 +137,6 @@ impl SiprecMetrics {
             .map(|end| (end.ip, end.port))
             .collect();
         self.ports.set([], ports.len() as u64);
+        self.ports_max.set([], local.ports.len() as u64);
     }
 }
