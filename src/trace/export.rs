@@ -1,0 +1,1 @@
+//! The way of spans out of the agent.
