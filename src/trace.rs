@@ -13,6 +13,7 @@ pub mod export;
 pub mod sample;
 
 mod call;
+mod config;
 mod media;
 mod pending;
 mod registration;
@@ -22,6 +23,7 @@ mod user;
 use opentelemetry_sdk::trace::SpanData;
 
 use crate::event::{Event, Transfer};
+pub use config::{Config, USUAL_SHARE};
 pub use sample::{Sampling, Verdict};
 pub use user::Users;
 

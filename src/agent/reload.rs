@@ -275,7 +275,7 @@ fn in_force(old: Config, new: Config) -> Config {
     let metrics = prometheus::Options { series_max: old.metrics.series_max, ..new.metrics };
     let capture = sources::Settings { interfaces: new.agent.capture.interfaces, ..old.agent.capture };
     let agent = Settings { capture, web_config: new.agent.web_config, ..old.agent };
-    Config { observer, agent, metrics }
+    Config { observer, agent, metrics, otlp: old.otlp }
 }
 
 /// Both files; or what is wrong, and which of them was to be the second.

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 
 use super::sources::Counted;
 use crate::event::{Event, Live, Sink};
-use crate::export::prometheus::{HepStats, Metrics};
+use crate::export::prometheus::{HepStats, Metrics, TraceStats};
 use crate::observer;
 
 /// What the capture thread tells. Small, for the queue holds room for thousands.
@@ -42,6 +42,8 @@ pub(super) struct Shared {
     pub(super) away: AtomicU64,
     /// What HEP has done.
     pub(super) hep: watch::Sender<HepStats>,
+    /// What became of traces; none where there are none.
+    pub(super) traces: watch::Sender<Option<TraceStats>>,
     /// How often the capture thread came around.
     pub(super) rounds: AtomicU64,
     orders: Mutex<Option<Orders>>,
@@ -64,6 +66,7 @@ impl Shared {
             lost_events: AtomicU64::new(0),
             away: AtomicU64::new(0),
             hep: watch::Sender::new(HepStats::default()),
+            traces: watch::Sender::new(None),
             rounds: AtomicU64::new(0),
             orders: Mutex::default(),
             is_ordered: AtomicBool::new(false),

@@ -26,6 +26,7 @@ mod ready;
 mod sessions;
 mod sip;
 mod siprec;
+mod traces;
 mod trunk;
 
 use std::collections::HashMap;
@@ -44,6 +45,7 @@ use family::Declare;
 
 pub use agent::{AgentStats, SourceStats};
 pub use hep::HepStats;
+pub use traces::TraceStats;
 pub use trunk::{Peer, Trunk};
 
 /// All metric families, and the registry they are written from.
@@ -340,6 +342,7 @@ mod tests {
                 )],
                 connections: 1,
             },
+            traces: Some(TraceStats::default()),
             started: Some(samples::START),
             cpu_seconds: Some(1.5),
             resident_bytes: Some(1 << 20),
