@@ -18,6 +18,7 @@ mod reload;
 mod shared;
 pub mod sources;
 mod tap;
+mod traces;
 mod watchdog;
 
 use std::fmt::Display;
@@ -121,20 +122,27 @@ fn attend(
     let hep_listens = hep.local();
     let shared = Arc::new(Shared::new(Metrics::with(config.metrics.clone())));
     let observer = config.observing();
+    let traces = traces::open(&config, &shared)?;
     let reload = Arc::new(Reload::new(origin, config, &web, Arc::clone(&shared)));
     // Everything is open. No packet was looked at yet, and no other thread is there.
     let read = [reload.directories(), processes::reads(&settings.processes)].concat();
-    let needs = sandbox::Needs { read, connects: !settings.hep.send.is_empty() };
+    let needs = sandbox::Needs { read, connects: traces.is_some() || !settings.hep.send.is_empty() };
     let sandbox = sandbox::enter(&needs).map_err(Failure::broken)?;
 
     let (events, facts) = crossbeam_channel::bounded(EVENT_QUEUE);
     let senders = hep::Senders::start(senders, |body| spawn("hep", body))?;
+    let (mut teller, exporter) = traces.unzip();
+    let sender =
+        exporter.map(|exporter| traces::Sender::start(exporter, |body| spawn("otlp", body))).transpose()?;
     let tap = Tap::new(sources, hep, observer, events, Arc::clone(&shared));
     let capture = spawn("capture", move || tap.run())?;
     let queue = facts.clone();
     let told = Arc::clone(&shared);
     let telling = spawn("facts", move || {
         for fact in facts {
+            if let Some(teller) = &mut teller {
+                teller.look_at(&fact);
+            }
             told.take(fact);
         }
     })?;
@@ -158,6 +166,7 @@ fn attend(
     shared.polling.end();
     let joined = [capture.join(), telling.join(), polling.join()];
     senders.finish();
+    sender.into_iter().for_each(traces::Sender::finish);
     if joined.iter().any(Result::is_err) {
         return Err(Failure::broken("a thread died; this is a bug, please report it"));
     }

@@ -39,6 +39,7 @@ mod slab;
 mod state;
 mod text;
 mod timer;
+mod trail;
 mod transaction;
 mod transfer;
 
@@ -54,6 +55,7 @@ use registration::Registrations;
 use slab::Slab;
 use state::{Call, NEVER};
 use timer::Timers;
+use trail::Referred;
 use transaction::{Part, Seen, Transactions};
 use transfer::Transfers;
 
@@ -72,6 +74,7 @@ pub struct Calls {
     timers: Timers,
     registrations: Registrations,
     transfers: Transfers,
+    referred: Referred,
     /// Calls by their last sign of life, or an earlier one.
     idle: Timers,
     /// Calls and legs whose signalling is not over.
@@ -91,6 +94,8 @@ pub struct Settings {
     pub tenants: Vec<Rule>,
     /// Which way it goes, by the first rule that fits.
     pub routes: Vec<Rule>,
+    /// Keep the transactions of each call for its trace.
+    pub trails: bool,
 }
 
 /// Names one live call; never reused for another one.
@@ -185,6 +190,7 @@ impl Calls {
             timers: Timers::default(),
             registrations: Registrations::new(limits.registrations),
             transfers: Transfers::new(limits.calls.div_ceil(16)),
+            referred: Referred::default(),
             idle: Timers::default(),
             open: 0,
             counters: Counters::new(),
@@ -328,8 +334,14 @@ impl Calls {
             return None;
         }
         let pairs = self.leg_pairs(self.table.get(call)?);
-        let call = self.free(call)?;
-        Some(call.record(pairs, &self.settings))
+        let legs = self.table.get(call)?.legs.joined.clone();
+        for leg in legs {
+            let trail = self.table.get_mut(leg).and_then(|leg| leg.trail.take());
+            self.add_trail(call, trail);
+        }
+        let mut call = self.free(call)?;
+        let trail = call.trail.take();
+        Some(event::Call { trail, ..call.record(pairs, &self.settings) })
     }
 
     /// The record of an answered call as it stands, once; of a leg none, for it is no call.

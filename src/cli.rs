@@ -6,6 +6,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::rtp::payload::Codec;
 use crate::simulate;
+use crate::trace::export::endpoint::Endpoint;
 
 /// What every call was really like: a passive SIP/RTP observer.
 #[derive(Debug, Parser)]
@@ -77,6 +78,9 @@ pub struct Analyze {
     /// Configuration file (TOML)
     #[arg(long, value_name = "FILE", env = "SIDETONE_CONFIG")]
     pub config: Option<PathBuf>,
+    /// Send the traces of the calls to this OTLP collector too; all of them, unless otlp.sample_ratio is set
+    #[arg(long, value_name = "URL", value_parser = |text: &str| text.parse::<Endpoint>())]
+    pub otlp: Option<Endpoint>,
     /// Exit 0 although a capture is damaged or cut short
     #[arg(long)]
     pub lenient: bool,
@@ -219,6 +223,7 @@ Examples:
   sidetone analyze evening.pcapng                        the worst calls and streams first
   sidetone analyze --top 0 captures/ | less              everything in a directory, merged by time
   ssh gw tcpdump -w - -c 100000 | sidetone analyze -     from standard input
+  sidetone analyze --otlp http://collector:4318 a.pcap   its calls as traces, too
   sidetone analyze --format json a.pcap | jq '.calls[] | select(.mos < 3.1) | .call_id'
 
 Exit codes:

@@ -17,12 +17,14 @@ use std::path::Path;
 use crate::agent;
 use crate::export::prometheus;
 use crate::observer;
+use crate::trace;
 
 mod capture;
 pub mod effective;
 mod file;
 mod hep;
 mod metrics;
+mod otlp;
 mod processes;
 mod quality;
 mod rules;
@@ -39,6 +41,8 @@ pub struct Config {
     pub agent: agent::Settings,
     /// Which metrics there are beside the usual ones.
     pub metrics: prometheus::Options,
+    /// Whether and how calls are told as traces.
+    pub otlp: trace::Config,
 }
 
 /// One thing that is wrong with the configuration.
@@ -85,6 +89,7 @@ impl Config {
     pub fn observing(&self) -> observer::Settings {
         let mut settings = self.observer.clone();
         self.agent.hep.observe(&mut settings);
+        settings.calls.trails = self.otlp.is_on();
         settings
     }
 
@@ -92,6 +97,7 @@ impl Config {
         self.fill_agent(reader);
         metrics::fill(reader, &mut self.metrics);
         processes::fill(reader, &mut self.agent.processes);
+        otlp::fill(reader, &mut self.otlp, &self.agent.capture.interfaces);
         let observer::Settings { limits, rating, calls, .. } = &mut self.observer;
         reader.section("limits", |section| {
             let mut entries = |key, to: &mut usize| section.number(key, to, 1..=MAX_ENTRIES);
@@ -147,6 +153,10 @@ impl Config {
         });
     }
 }
+
+/// Variables that say in which pod we run.
+pub const IDENTITY: [&str; 5] =
+    ["POD_NAME", "POD_NAMESPACE", "NODE_NAME", "HOSTNAME", "KUBERNETES_SERVICE_HOST"];
 
 fn address(text: &str) -> Option<SocketAddr> {
     text.parse().ok()

@@ -2,6 +2,7 @@
 //! Durations are seconds, ratios 0 to 1, times [`Stamp`]s. `None` = not measured, and [`Why`] says why.
 
 pub mod live;
+pub mod trail;
 pub mod why;
 
 use std::collections::BTreeMap;
@@ -173,6 +174,9 @@ pub struct Call {
     /// W3C traceparent of the first INVITE, as written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
+    /// Its transactions hop by hop; only of a call that is over, and only where traces are made.
+    #[serde(skip)]
+    pub trail: Option<Box<trail::Trail>>,
     /// Why a number is absent.
     #[serde(skip_serializing_if = "Why::is_empty")]
     pub why: Why,
@@ -280,6 +284,12 @@ pub struct Registration {
     pub expires: Option<u32>,
     /// A 401 or 407 was part of the attempt.
     pub challenged: bool,
+    /// Final response; `None` when there was none.
+    #[serde(skip)]
+    pub end: Option<Stamp>,
+    /// Last 401, 407 or 423 that the client was to answer.
+    #[serde(skip)]
+    pub sent_back: Option<Stamp>,
 }
 
 /// Outcome of a registration attempt.
@@ -643,6 +653,8 @@ pub enum ReportKind {
 /// One closed quality window (MEAS 1.14).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Window {
+    /// Number behind the `s` of its stream's id.
+    pub stream: u32,
     /// Start of the window.
     pub start: Stamp,
     /// Codec of most of its audio packets.

@@ -47,6 +47,7 @@ pub use listen::{BindError, DEFAULT_ADDRESS, Listeners};
 pub use negotiate::Format;
 pub use query::Query;
 pub use rate::{ClientType, Rate};
+pub(crate) use route::percent_decoded;
 pub use stats::{Snapshot, Stats};
 pub use web_config::WebConfig;
 

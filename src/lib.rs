@@ -34,6 +34,7 @@ pub mod sip;
 #[path = "../tests/support/skipped.rs"]
 mod skipped;
 pub mod stamp;
+pub mod trace;
 pub mod wire;
 
 pub use stamp::Stamp;

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 use super::reload::Reload;
 use super::shared::{Fact, Shared};
 use super::sources::Counted;
-use super::{clock, hep, itself};
+use super::{clock, hep, itself, traces};
 use crate::Stamp;
 use crate::event::{Live, LiveCall, LiveStream};
 use crate::export::prometheus::{AgentStats, Exposition, SourceStats};
@@ -65,6 +65,7 @@ impl Pages {
             events_lost: self.shared.lost_events.load(Ordering::Relaxed),
             http: self.server.stats().snapshot(),
             hep: self.shared.hep.borrow().clone(),
+            traces: self.shared.traces.borrow().clone(),
             started: Some(self.started),
             ..AgentStats::default()
         };
@@ -127,6 +128,7 @@ impl Pages {
             self.shared.polling.part(&self.reload.processes()),
         ];
         parts.extend(hep::health(&self.shared.hep.borrow()).map(|hep| part("hep", hep)));
+        parts.extend(self.shared.traces.borrow().as_ref().map(|stats| part("otlp", traces::health(stats))));
         parts
     }
 }

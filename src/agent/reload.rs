@@ -283,7 +283,7 @@ fn in_force(old: Config, new: Config) -> Config {
     let capture = sources::Settings { interfaces: new.agent.capture.interfaces, ..old.agent.capture };
     let (web_config, processes) = (new.agent.web_config, new.agent.processes);
     let agent = Settings { capture, web_config, processes, ..old.agent };
-    Config { observer, agent, metrics }
+    Config { observer, agent, metrics, otlp: old.otlp }
 }
 
 /// Both files; or what is wrong, and which of them was to be the second.

@@ -10,7 +10,7 @@ use tokio::sync::watch;
 use super::processes::Polling;
 use super::sources::Counted;
 use crate::event::{Event, Live, Sink};
-use crate::export::prometheus::{HepStats, Metrics};
+use crate::export::prometheus::{HepStats, Metrics, TraceStats};
 use crate::observer;
 
 /// What the capture thread tells. Small, for the queue holds room for thousands.
@@ -45,6 +45,8 @@ pub(super) struct Shared {
     pub(super) hep: watch::Sender<HepStats>,
     /// The thread that looks at processes.
     pub(super) polling: Polling,
+    /// What became of traces; none where there are none.
+    pub(super) traces: watch::Sender<Option<TraceStats>>,
     /// How often the capture thread came around.
     pub(super) rounds: AtomicU64,
     orders: Mutex<Option<Orders>>,
@@ -68,6 +70,7 @@ impl Shared {
             away: AtomicU64::new(0),
             hep: watch::Sender::new(HepStats::default()),
             polling: Polling::default(),
+            traces: watch::Sender::new(None),
             rounds: AtomicU64::new(0),
             orders: Mutex::default(),
             is_ordered: AtomicBool::new(false),

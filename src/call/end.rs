@@ -86,10 +86,13 @@ impl Calls {
     }
 
     pub(super) fn free_leg(&mut self, key: CallKey) {
-        if let Some(leg) = self.free(key)
-            && let Some(call) = leg.legs.of.and_then(|of| self.table.get_mut(of))
-        {
+        let Some(mut leg) = self.free(key) else { return };
+        let (of, trail) = (leg.legs.of, leg.trail.take());
+        if let Some(call) = of.and_then(|of| self.table.get_mut(of)) {
             call.legs.pairs += leg.pairs();
+        }
+        if let Some(of) = of {
+            self.add_trail(of, trail);
         }
     }
 

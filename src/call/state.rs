@@ -11,6 +11,7 @@ use super::round_trip::RoundTrips;
 use super::text::Text;
 use super::{Arrival, CallKey, Heard, Settings, Side, classify};
 use crate::Stamp;
+use crate::event::trail::Trail;
 use crate::event::{CallResult, EndReason};
 use crate::sip::Message;
 
@@ -42,6 +43,8 @@ pub(super) struct Call {
     pub(super) links: Correlation,
     pub(super) legs: Legs,
     pub(super) extras: Option<Box<Extras>>,
+    /// Its transactions, where they are kept.
+    pub(super) trail: Option<Box<Trail>>,
     /// The owner was told that it ended.
     pub(super) told: bool,
     /// The owner has its record as an answered call.

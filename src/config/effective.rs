@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Display};
 
+use hyper::header::{HeaderName, HeaderValue};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -10,6 +11,8 @@ use crate::call::classify::{Pattern, Rule};
 use crate::export::prometheus::Trunk;
 use crate::hep::Key;
 use crate::process;
+use crate::trace::USUAL_SHARE;
+use crate::trace::export::endpoint::Protocol;
 
 /// One key and what it stands at.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,7 +60,7 @@ impl Display for Change {
 impl Config {
     /// Every key there is.
     pub fn settings(&self) -> Vec<Setting> {
-        let Self { agent, observer, metrics } = self;
+        let Self { agent, observer, metrics, otlp } = self;
         let (capture, incoming, outgoing) = (&agent.capture, &agent.hep.incoming, &agent.hep.outgoing);
         let processes = &agent.processes;
         let (limits, rating, calls) = (&observer.limits, &observer.rating, &observer.calls);
@@ -96,6 +99,22 @@ impl Config {
             now("poll.well_known", json!(processes.well_known)),
             now("poll.host", json!(processes.host)),
             now("processes", processes.rules.iter().map(process).collect()),
+            restart("otlp.endpoint", json!(otlp.export.endpoint.as_ref().map(ToString::to_string))),
+            restart("otlp.protocol", json!(otlp.export.protocol.map(Protocol::name))),
+            secret("otlp.headers", headers(&otlp.export.headers)),
+            restart("otlp.compression", json!(if otlp.export.compress { "gzip" } else { "none" })),
+            restart("otlp.timeout_seconds", json!(otlp.export.timeout.as_secs_f64())),
+            restart("otlp.retry_seconds", json!(otlp.export.retry.as_secs())),
+            restart("otlp.delay_ms", json!(otlp.export.delay.as_millis() as u64)),
+            restart("otlp.queue_spans", json!(otlp.export.queue_spans)),
+            restart("otlp.batch_spans", json!(otlp.export.batch_spans)),
+            restart("otlp.certificate", json!(otlp.export.certificate)),
+            restart("otlp.client_certificate", json!(otlp.export.client.as_ref().map(|(file, _)| file))),
+            restart("otlp.client_key", json!(otlp.export.client.as_ref().map(|(_, file)| file))),
+            restart("otlp.sample_ratio", json!(otlp.sampling(USUAL_SHARE).ratio)),
+            restart("otlp.mos_bound", json!(otlp.sampling(USUAL_SHARE).mos_bound)),
+            restart("otlp.vantage", json!(otlp.vantage)),
+            restart("otlp.users", json!(otlp.users.name())),
             restart("http.listen", json!(agent.listen)),
             now("http.web_config", json!(agent.web_config)),
             restart("limits.calls", json!(limits.calls)),
@@ -170,6 +189,12 @@ fn texts<T: Display>(values: &[T]) -> Value {
 /// Compared, and never shown.
 fn key(key: &Key) -> Value {
     if key.bytes().is_empty() { Value::Null } else { json!(key.bytes()) }
+}
+
+/// Compared, and never shown.
+fn headers(headers: &[(HeaderName, HeaderValue)]) -> Value {
+    let bytes = |(name, value): &(HeaderName, HeaderValue)| (name.to_string(), json!(value.as_bytes()));
+    if headers.is_empty() { Value::Null } else { headers.iter().map(bytes).collect() }
 }
 
 fn trunk(trunk: &Trunk) -> Value {

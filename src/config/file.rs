@@ -160,6 +160,17 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The variables of the environment, others' too.
+    pub(super) fn variables(&self) -> &'a BTreeMap<String, String> {
+        self.variables
+    }
+
+    /// A variable that is not ours is not understood.
+    pub(super) fn wrong_variable(&mut self, name: &str, hint: String) {
+        let what = "it is not understood".into();
+        self.problems.push((0, Problem { place: name.into(), what, hint }));
+    }
+
     fn line(&self, span: &Range<usize>) -> usize {
         let before = self.text.get(..span.start).unwrap_or(self.text);
         1 + before.bytes().filter(|&byte| byte == b'\n').count()

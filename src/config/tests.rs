@@ -37,6 +37,24 @@ rtcp = "binary"
 reports = false
 spool_bytes = 1_000_000
 
+[otlp]
+endpoint = "https://collector:4318"
+protocol = "grpc"
+headers = ["authorization=Bearer%20x", "x-tenant=a"]
+compression = "none"
+timeout_seconds = 3
+retry_seconds = 60
+delay_ms = 250
+queue_spans = 1000
+batch_spans = 100
+certificate = "ca.pem"
+client_certificate = "client.pem"
+client_key = "client.key"
+sample_ratio = 0.25
+mos_bound = 3.1
+vantage = "edge"
+users = "omit"
+
 [http]
 listen = ["127.0.0.1:9000", "[::1]:9000"]
 web_config = "web-config.yml"
@@ -156,6 +174,13 @@ fn every_key_reaches_what_it_sets() {
 
 #[test]
 fn hep_is_configured_both_ways() {
+    let otlp = read("s.toml", ALL, &BTreeMap::new()).unwrap().otlp;
+    assert!(otlp.is_on() && !otlp.export.compress);
+    assert_eq!(otlp.export.headers[0].1, "Bearer x");
+    assert_eq!(otlp.sampling(1.0), crate::trace::Sampling { ratio: 0.25, mos_bound: 3.1 });
+    assert_eq!(otlp.vantage.as_deref(), Some("edge"));
+    assert_eq!((otlp.export.queue_spans, otlp.export.batch_spans), (1000, 100));
+
     let hep = read("s.toml", ALL, &BTreeMap::new()).unwrap().agent.hep;
     let listens: Vec<_> = hep.incoming.listen.iter().map(ToString::to_string).collect();
     assert_eq!(listens, ["udp:0.0.0.0:9060", "tcp:0.0.0.0:9060", "tcp:[::1]:9061"]);

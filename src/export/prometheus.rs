@@ -28,6 +28,7 @@ mod ready;
 mod sessions;
 mod sip;
 mod siprec;
+mod traces;
 mod trunk;
 
 use std::collections::HashMap;
@@ -47,6 +48,7 @@ use family::Declare;
 
 pub use agent::{AgentStats, SourceStats};
 pub use hep::HepStats;
+pub use traces::TraceStats;
 pub use trunk::{Peer, Trunk};
 
 /// All metric families, and the registry they are written from.
@@ -357,6 +359,7 @@ mod tests {
                 )],
                 connections: 1,
             },
+            traces: Some(TraceStats::default()),
             started: Some(samples::START),
             cpu_seconds: Some(1.5),
             resident_bytes: Some(1 << 20),

@@ -149,6 +149,7 @@ impl Media {
         }
         for closed in self.closed.drain(..) {
             if let Some(mut window) = slot.stream.window_fact(&closed, &self.rating, slot.direction) {
+                window.stream = slot.serial;
                 window.tainted = window.start <= self.dropped_until;
                 if !window.tainted {
                     slot.worst_window = slot.worst_window.min(window.mos_lq as f32);
