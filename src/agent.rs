@@ -34,6 +34,7 @@ use crate::capture::live;
 use crate::config::Config;
 use crate::export::prometheus::Metrics;
 use crate::http::{self, Listeners, Server, WebConfig};
+use crate::log;
 use crate::sandbox;
 pub use demo::demo;
 pub use hep::Settings as HepSettings;
@@ -55,6 +56,8 @@ pub struct Settings {
     pub web_config: Option<PathBuf>,
     /// HEP in and out.
     pub hep: HepSettings,
+    /// What is logged, and where to.
+    pub logs: log::Settings,
 }
 
 impl Default for Settings {
@@ -64,6 +67,7 @@ impl Default for Settings {
             listen: vec![http::DEFAULT_ADDRESS],
             web_config: None,
             hep: HepSettings::default(),
+            logs: log::Settings::default(),
         }
     }
 }
@@ -114,14 +118,21 @@ fn attend(
     let web = web_config(&settings)?;
     let (hep, senders) = settings.hep.clone().open().map_err(Failure::broken)?;
     let hep_listens = hep.local();
-    let shared = Arc::new(Shared::new(Metrics::with(config.metrics.clone())));
+    let opened = log::open(&settings.logs, clock::now).map_err(Failure::broken)?;
+    let logs = opened.logs().clone();
+    let shared = Arc::new(Shared::new(Metrics::with(config.metrics.clone()), logs));
     let observer = config.observing();
     let reload = Arc::new(Reload::new(origin, config, &web, Arc::clone(&shared)));
     // Everything is open. No packet was looked at yet, and no other thread is there.
-    let needs = sandbox::Needs { read: reload.directories(), connects: !settings.hep.send.is_empty() };
+    let needs = sandbox::Needs {
+        read: reload.directories(),
+        write: settings.logs.directories(),
+        connects: !settings.hep.send.is_empty(),
+    };
     let sandbox = sandbox::enter(&needs).map_err(Failure::broken)?;
 
     let (events, facts) = crossbeam_channel::bounded(EVENT_QUEUE);
+    let logging = opened.start(|name, body| spawn(name, body))?;
     let senders = hep::Senders::start(senders, |body| spawn("hep", body))?;
     let tap = Tap::new(sources, hep, observer, events, Arc::clone(&shared));
     let capture = spawn("capture", move || tap.run())?;
@@ -147,7 +158,8 @@ fn attend(
     shared.stop.store(true, Ordering::Release);
     let joined = [capture.join(), telling.join()];
     senders.finish();
-    if joined.iter().any(Result::is_err) {
+    let logged = logging.finish();
+    if !logged || joined.iter().any(Result::is_err) {
         return Err(Failure::broken("a thread died; this is a bug, please report it"));
     }
     served.map_err(|error| Failure::broken(format_args!("http: {error}")))

@@ -7,9 +7,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use super::clock::now;
 use super::sources::Counted;
 use crate::event::{Event, Live, Sink};
 use crate::export::prometheus::{HepStats, Metrics};
+use crate::log::{Logs, project};
 use crate::observer;
 
 /// What the capture thread tells.
@@ -53,11 +55,13 @@ pub(super) struct Shared {
     /// What was counted on each interface.
     sources: Mutex<BTreeMap<String, Counted>>,
     metrics: Mutex<Metrics>,
+    /// Where lines go.
+    pub(super) logs: Logs,
 }
 
 impl Shared {
     /// Nothing has happened yet.
-    pub(super) fn new(metrics: Metrics) -> Self {
+    pub(super) fn new(metrics: Metrics, logs: Logs) -> Self {
         Self {
             stop: AtomicBool::new(false),
             wanted: AtomicBool::new(false),
@@ -71,6 +75,7 @@ impl Shared {
             interfaces_refused: Mutex::default(),
             sources: Mutex::default(),
             metrics: Mutex::new(metrics),
+            logs,
         }
     }
 
@@ -107,7 +112,10 @@ impl Shared {
     /// Takes one fact into the metrics; a snapshot is for the pages too.
     pub(super) fn take(&self, fact: Fact) {
         match fact {
-            Fact::Event(event) => self.metrics().event(event),
+            Fact::Event(event) => {
+                project::event(&self.logs, now(), &event);
+                self.metrics().event(event);
+            }
             Fact::Live(live) => {
                 self.metrics().live(&live);
                 self.live.send_replace(live);
