@@ -36,6 +36,7 @@ use crate::capture::live;
 use crate::config::Config;
 use crate::export::prometheus::Metrics;
 use crate::http::{self, Listeners, Server, WebConfig};
+use crate::log;
 use crate::process::{self, Own};
 use crate::sandbox;
 pub use demo::demo;
@@ -60,6 +61,8 @@ pub struct Settings {
     pub hep: HepSettings,
     /// The processes beside the calls, and the host.
     pub processes: process::Settings,
+    /// What is logged, and where to.
+    pub logs: log::Settings,
 }
 
 impl Default for Settings {
@@ -70,6 +73,7 @@ impl Default for Settings {
             web_config: None,
             hep: HepSettings::default(),
             processes: process::Settings::default(),
+            logs: log::Settings::default(),
         }
     }
 }
@@ -120,16 +124,22 @@ fn attend(
     let web = web_config(&settings)?;
     let (hep, senders) = settings.hep.clone().open().map_err(Failure::broken)?;
     let hep_listens = hep.local();
-    let shared = Arc::new(Shared::new(Metrics::with(config.metrics.clone())));
+    let opened = log::open(&settings.logs, clock::now).map_err(Failure::broken)?;
+    let logs = opened.logs().clone();
+    let shared = Arc::new(Shared::new(Metrics::with(config.metrics.clone()), logs));
     let observer = config.observing();
     let traces = traces::open(&config, &shared)?;
     let reload = Arc::new(Reload::new(origin, config, &web, Arc::clone(&shared)));
     // Everything is open. No packet was looked at yet, and no other thread is there.
-    let read = [reload.directories(), processes::reads(&settings.processes)].concat();
-    let needs = sandbox::Needs { read, connects: traces.is_some() || !settings.hep.send.is_empty() };
+    let needs = sandbox::Needs {
+        read: [reload.directories(), processes::reads(&settings.processes)].concat(),
+        write: settings.logs.directories(),
+        connects: traces.is_some() || !settings.hep.send.is_empty(),
+    };
     let sandbox = sandbox::enter(&needs).map_err(Failure::broken)?;
 
     let (events, facts) = crossbeam_channel::bounded(EVENT_QUEUE);
+    let logging = opened.start(|name, body| spawn(name, body))?;
     let senders = hep::Senders::start(senders, |body| spawn("hep", body))?;
     let (mut teller, exporter) = traces.unzip();
     let sender =
@@ -167,7 +177,8 @@ fn attend(
     let joined = [capture.join(), telling.join(), polling.join()];
     senders.finish();
     sender.into_iter().for_each(traces::Sender::finish);
-    if joined.iter().any(Result::is_err) {
+    let logged = logging.finish();
+    if !logged || joined.iter().any(Result::is_err) {
         return Err(Failure::broken("a thread died; this is a bug, please report it"));
     }
     served.map_err(|error| Failure::broken(format_args!("http: {error}")))

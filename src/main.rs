@@ -93,9 +93,12 @@ fn variables() -> BTreeMap<String, String> {
     let text =
         |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
     let wanted = |name: &str| {
-        name.starts_with("SIDETONE_") || name.starts_with("OTEL_") || config::IDENTITY.contains(&name)
+        name.starts_with("SIDETONE_")
+            || name.starts_with("OTEL_")
+            || config::IDENTITY.contains(&name)
+            || config::COMMON_VARIABLES.contains(&name)
     };
-    env::vars_os().filter_map(text).filter(|(name, _)| wanted(name)).collect()
+    config::with_common(env::vars_os().filter_map(text).filter(|(name, _)| wanted(name)).collect())
 }
 
 fn simulate(args: &Simulate) -> ExitCode {

@@ -7,10 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use super::clock::now;
 use super::processes::Polling;
 use super::sources::Counted;
 use crate::event::{Event, Live, Sink};
 use crate::export::prometheus::{HepStats, Metrics, TraceStats};
+use crate::log::{Logs, project};
 use crate::observer;
 
 /// What the capture thread tells. Small, for the queue holds room for thousands.
@@ -57,11 +59,13 @@ pub(super) struct Shared {
     /// What was counted on each interface.
     sources: Mutex<BTreeMap<String, Counted>>,
     metrics: Mutex<Metrics>,
+    /// Where lines go.
+    pub(super) logs: Logs,
 }
 
 impl Shared {
     /// Nothing has happened yet.
-    pub(super) fn new(metrics: Metrics) -> Self {
+    pub(super) fn new(metrics: Metrics, logs: Logs) -> Self {
         Self {
             stop: AtomicBool::new(false),
             wanted: AtomicBool::new(false),
@@ -77,6 +81,7 @@ impl Shared {
             interfaces_refused: Mutex::default(),
             sources: Mutex::default(),
             metrics: Mutex::new(metrics),
+            logs,
         }
     }
 
@@ -113,7 +118,10 @@ impl Shared {
     /// Takes one fact into the metrics; a snapshot is for the pages too.
     pub(super) fn take(&self, fact: Fact) {
         match fact {
-            Fact::Event(event) => self.metrics().event(*event),
+            Fact::Event(event) => {
+                project::event(&self.logs, now(), &event);
+                self.metrics().event(*event);
+            }
             Fact::Live(live) => {
                 self.metrics().live(&live);
                 self.live.send_replace(Some(live));
