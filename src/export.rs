@@ -7,4 +7,4 @@ pub mod table;
 pub mod trace_id;
 
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;
