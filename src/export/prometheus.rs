@@ -211,8 +211,9 @@ impl Metrics {
     /// Takes what a look at the processes and the host has found.
     pub fn processes(&mut self, snapshot: &Snapshot) {
         self.process.set(&snapshot.groups, &snapshot.poller);
-        if let Some(host) = &snapshot.host {
-            self.host.set(host);
+        match &snapshot.host {
+            Some(host) => self.host.set(host),
+            None => self.host.clear(),
         }
     }
 
