@@ -13,6 +13,7 @@ mod demo;
 mod hep;
 mod itself;
 mod pages;
+mod processes;
 mod reload;
 mod shared;
 pub mod sources;
@@ -34,6 +35,8 @@ use crate::capture::live;
 use crate::config::Config;
 use crate::export::prometheus::Metrics;
 use crate::http::{self, Listeners, Server, WebConfig};
+use crate::process::second::{self, Second};
+use crate::process::{self, Own, Privileged};
 use crate::sandbox;
 pub use demo::demo;
 pub use hep::Settings as HepSettings;
@@ -55,6 +58,8 @@ pub struct Settings {
     pub web_config: Option<PathBuf>,
     /// HEP in and out.
     pub hep: HepSettings,
+    /// The processes beside the calls, and the host.
+    pub processes: process::Settings,
 }
 
 impl Default for Settings {
@@ -64,6 +69,7 @@ impl Default for Settings {
             listen: vec![http::DEFAULT_ADDRESS],
             web_config: None,
             hep: HepSettings::default(),
+            processes: process::Settings::default(),
         }
     }
 }
@@ -97,9 +103,11 @@ impl Failure {
 }
 
 fn start(config: Config, origin: Origin) -> Result<(), Failure> {
+    // Before anything is open that it would inherit.
+    let second = second::start();
     let sources = open(&config.agent)?;
     let listeners = Listeners::bind(&config.agent.listen).map_err(Failure::broken)?;
-    attend(config, origin, sources, listeners, say)
+    attend(config, origin, sources, listeners, second, say)
 }
 
 /// Measures what the sources bring and serves it, until the process is told to stop.
@@ -108,6 +116,7 @@ fn attend(
     origin: Origin,
     sources: Sources,
     listeners: Listeners,
+    second: Option<Second>,
     say: fn(&Settings, &Listeners, &[Listen], &WebConfig, &sandbox::Report),
 ) -> Result<(), Failure> {
     let settings = config.agent.clone();
@@ -118,7 +127,8 @@ fn attend(
     let observer = config.observing();
     let reload = Arc::new(Reload::new(origin, config, &web, Arc::clone(&shared)));
     // Everything is open. No packet was looked at yet, and no other thread is there.
-    let needs = sandbox::Needs { read: reload.directories(), connects: !settings.hep.send.is_empty() };
+    let read = [reload.directories(), processes::reads(&settings.processes)].concat();
+    let needs = sandbox::Needs { read, connects: !settings.hep.send.is_empty() };
     let sandbox = sandbox::enter(&needs).map_err(Failure::broken)?;
 
     let (events, facts) = crossbeam_channel::bounded(EVENT_QUEUE);
@@ -133,6 +143,15 @@ fn attend(
         }
     })?;
 
+    let polls = Arc::clone(&shared);
+    let watched = settings.processes.clone();
+    let rights = second.as_ref().map(Second::state);
+    let privileged: Box<dyn Privileged> = match second {
+        Some(second) => Box::new(second),
+        None => Box::new(Own::default()),
+    };
+    let polling = spawn("processes", move || processes::run(&polls, watched, privileged))?;
+
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -140,12 +159,13 @@ fn attend(
         .map_err(|error| Failure::broken(format_args!("starting the runtime: {error}")))?;
     say(&settings, &listeners, &hep_listens, &web, &sandbox);
     let server = Server::new(http::Settings::default(), web);
-    let pages = Pages::new(Arc::clone(&shared), Arc::clone(&server), reload, sandbox, queue);
+    let pages = Pages::new(Arc::clone(&shared), Arc::clone(&server), reload, sandbox, rights, queue);
     let served = runtime.block_on(serve(&server, listeners, Arc::new(pages)));
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     // Capture ends first; what it has told by then is taken in, and then nobody is left to tell.
     shared.stop.store(true, Ordering::Release);
-    let joined = [capture.join(), telling.join()];
+    shared.polling.end();
+    let joined = [capture.join(), telling.join(), polling.join()];
     senders.finish();
     if joined.iter().any(Result::is_err) {
         return Err(Failure::broken("a thread died; this is a bug, please report it"));

@@ -23,6 +23,7 @@ pub mod effective;
 mod file;
 mod hep;
 mod metrics;
+mod processes;
 mod quality;
 mod rules;
 mod value;
@@ -90,6 +91,7 @@ impl Config {
     fn fill(&mut self, reader: &mut Reader<'_>) {
         self.fill_agent(reader);
         metrics::fill(reader, &mut self.metrics);
+        processes::fill(reader, &mut self.agent.processes);
         let observer::Settings { limits, rating, calls, .. } = &mut self.observer;
         reader.section("limits", |section| {
             let mut entries = |key, to: &mut usize| section.number(key, to, 1..=MAX_ENTRIES);

@@ -1,7 +1,7 @@
 #!/bin/sh
 # tools.sh TOOL...: installs what is missing of cc, c++, pcap-config (libpcap, to build with), time, tshark, tcpdump,
-# promtool, prometheus, curl, openssl, ip, tcpreplay, setpriv, ethtool, kamailio, rtpengine, sipp, baresip, strace,
-# systemd-analyze, systemd-nspawn and a system for it to boot, on Debian and Ubuntu.
+# promtool, prometheus, prometheus-process-exporter, curl, openssl, ip, tcpreplay, setpriv, ethtool, kamailio, rtpengine,
+# sipp, baresip, strace, systemd-analyze, systemd-nspawn and a system for it to boot, on Debian and Ubuntu.
 # Without a C compiler and libpcap nothing can be built, so that is an error. The others are what the tests and the
 # comparison look at: what needs them says so and is skipped.
 set -eu
@@ -60,7 +60,7 @@ apt_install_idle() {
     apt_install "$@"
     found=$?
     [ -z "$policy" ] || as_root rm -f $policy
-    for unit in kamailio rtpengine-daemon; do
+    for unit in kamailio rtpengine-daemon prometheus-process-exporter; do
         as_root systemctl --quiet disable "$unit" >/dev/null 2>&1 || true
     done
     return $found
@@ -96,6 +96,7 @@ else
         systemd-nspawn) apt_install systemd-container ;;
         kamailio) apt_install_idle kamailio kamailio-websocket-modules ;;
         rtpengine) apt_install_idle rtpengine-daemon ;;
+        prometheus-process-exporter) apt_install_idle prometheus-process-exporter ;;
         sipp) apt_install sip-tester ;;
         baresip) apt_install baresip-core ;;
         *) apt_install "$tool" ;;

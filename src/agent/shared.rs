@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use super::processes::Polling;
 use super::sources::Counted;
 use crate::event::{Event, Live, Sink};
 use crate::export::prometheus::{HepStats, Metrics};
@@ -43,6 +44,8 @@ pub(super) struct Shared {
     pub(super) away: AtomicU64,
     /// What HEP has done.
     pub(super) hep: watch::Sender<HepStats>,
+    /// The thread that looks at processes.
+    pub(super) polling: Polling,
     /// How often the capture thread came around.
     pub(super) rounds: AtomicU64,
     orders: Mutex<Option<Orders>>,
@@ -65,6 +68,7 @@ impl Shared {
             lost_events: AtomicU64::new(0),
             away: AtomicU64::new(0),
             hep: watch::Sender::new(HepStats::default()),
+            polling: Polling::default(),
             rounds: AtomicU64::new(0),
             orders: Mutex::default(),
             is_ordered: AtomicBool::new(false),

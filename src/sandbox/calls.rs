@@ -235,6 +235,8 @@ const ALWAYS: &[c_long] = &[
     libc::SYS_statx,
     libc::SYS_faccessat,
     libc::SYS_readlinkat,
+    libc::SYS_statfs,
+    libc::SYS_fstatfs,
     libc::SYS_getdents64,
     libc::SYS_getcwd,
     libc::SYS_inotify_init1,
