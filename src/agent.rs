@@ -37,7 +37,8 @@ use crate::config::Config;
 use crate::export::prometheus::Metrics;
 use crate::http::{self, Listeners, Server, WebConfig};
 use crate::log;
-use crate::process::{self, Own};
+use crate::process::second::{self, Second};
+use crate::process::{self, Own, Privileged};
 use crate::sandbox;
 pub use demo::demo;
 pub use hep::Settings as HepSettings;
@@ -107,9 +108,11 @@ impl Failure {
 }
 
 fn start(config: Config, origin: Origin) -> Result<(), Failure> {
+    // Before anything is open that it would inherit.
+    let second = second::start();
     let sources = open(&config.agent)?;
     let listeners = Listeners::bind(&config.agent.listen).map_err(Failure::broken)?;
-    attend(config, origin, sources, listeners, say)
+    attend(config, origin, sources, listeners, second, say)
 }
 
 /// Measures what the sources bring and serves it, until the process is told to stop.
@@ -118,6 +121,7 @@ fn attend(
     origin: Origin,
     sources: Sources,
     listeners: Listeners,
+    second: Option<Second>,
     say: fn(&Settings, &Listeners, &[Listen], &WebConfig, &sandbox::Report),
 ) -> Result<(), Failure> {
     let settings = config.agent.clone();
@@ -159,7 +163,12 @@ fn attend(
 
     let polls = Arc::clone(&shared);
     let watched = settings.processes.clone();
-    let polling = spawn("processes", move || processes::run(&polls, watched, Box::new(Own::default())))?;
+    let rights = second.as_ref().map(Second::state);
+    let privileged: Box<dyn Privileged> = match second {
+        Some(second) => Box::new(second),
+        None => Box::new(Own::default()),
+    };
+    let polling = spawn("processes", move || processes::run(&polls, watched, privileged))?;
 
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -168,7 +177,7 @@ fn attend(
         .map_err(|error| Failure::broken(format_args!("starting the runtime: {error}")))?;
     say(&settings, &listeners, &hep_listens, &web, &sandbox);
     let server = Server::new(http::Settings::default(), web);
-    let pages = Pages::new(Arc::clone(&shared), Arc::clone(&server), reload, sandbox, queue);
+    let pages = Pages::new(Arc::clone(&shared), Arc::clone(&server), reload, sandbox, rights, queue);
     let served = runtime.block_on(serve(&server, listeners, Arc::new(pages)));
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     // Capture ends first; what it has told by then is taken in, and then nobody is left to tell.

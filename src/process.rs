@@ -36,9 +36,9 @@ pub mod status;
 mod threads;
 pub mod udp;
 
-pub use poller::Poller;
 use serde::{Deserialize, Serialize};
 
+pub use poller::Poller;
 pub use privileged::{Missing, Own, Privileged, Right};
 pub use settings::{Allocations, Rule, Settings};
 pub use snapshot::{Figures, Snapshot};

@@ -32,7 +32,7 @@ fn start(mut config: Config, origin: Origin) -> Result<(), Failure> {
     let stage = Stage::new(now().plus_nanos(-HISTORY_NANOS)).map_err(Failure::broken)?;
     config.agent.capture = sources::Settings { interfaces: vec![NAME.into()], ..config.agent.capture };
     let sources = Sources::of(config.agent.capture.clone(), vec![Box::new(stage)]);
-    attend(config, origin, sources, listeners, say)
+    attend(config, origin, sources, listeners, None, say)
 }
 
 /// The usual port may be taken, by an agent that runs for one; any other will do, unless one was asked for.

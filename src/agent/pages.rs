@@ -18,6 +18,7 @@ use crate::Stamp;
 use crate::event::{Live, LiveCall, LiveStream};
 use crate::export::prometheus::{AgentStats, Exposition, SourceStats};
 use crate::http::{Condition, Content, Format, Health, Later, Part, Query, Refusal, Server};
+use crate::process::second;
 use crate::sandbox::Report;
 
 /// The pages of one agent.
@@ -26,6 +27,8 @@ pub(super) struct Pages {
     server: Arc<Server>,
     reload: Arc<Reload>,
     sandbox: Report,
+    /// How the second process is, where there is one.
+    second: Option<second::State>,
     /// The queue to the facts thread; read by nobody here.
     queue: Receiver<Fact>,
     started: Stamp,
@@ -37,9 +40,10 @@ impl Pages {
         server: Arc<Server>,
         reload: Arc<Reload>,
         sandbox: Report,
+        second: Option<second::State>,
         queue: Receiver<Fact>,
     ) -> Self {
-        Self { shared, server, reload, sandbox, queue, started: clock::now() }
+        Self { shared, server, reload, sandbox, second, queue, started: clock::now() }
     }
 
     pub(super) fn reload(&self) -> &Arc<Reload> {
@@ -127,6 +131,17 @@ impl Pages {
             self.reload.part(),
             self.shared.polling.part(&self.reload.processes()),
         ];
+        parts.extend(self.second.as_ref().map(|second| {
+            let ended = second.ended();
+            let status = if ended.is_none() { Condition::Up } else { Condition::Degraded };
+            let rights: Vec<_> = second.rights().iter().map(|right| right.capability()).collect();
+            let mut detail = BTreeMap::from([
+                ("rights".into(), json!(rights)),
+                ("runs_with".into(), json!(second.sandbox())),
+            ]);
+            detail.extend(ended.map(|reason| ("reason".into(), json!(reason))));
+            part("second_process", (status, detail))
+        }));
         parts.extend(hep::health(&self.shared.hep.borrow()).map(|hep| part("hep", hep)));
         parts.extend(self.shared.traces.borrow().as_ref().map(|stats| part("otlp", traces::health(stats))));
         parts

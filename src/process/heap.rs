@@ -26,10 +26,12 @@ mod tcache;
 
 use serde::Serialize;
 
+use super::maps::Maps;
 use super::memory::{Fault, Memory};
 pub(super) use allocator::is_loader;
 use arena::Arena;
 use chunks::{Sums, Walker};
+use globals::Globals;
 use reading::Reading;
 
 /// What one walk found, bytes. `uordblks` of mallinfo2 is `in_use + cached - mmapped`, its `fordblks` is `free`, its
@@ -173,15 +175,19 @@ pub fn attempt(memory: &impl Memory) -> Result<Heap, Failure> {
     let maps = memory.maps()?;
     let libc = allocator::find(memory, &maps)?;
     let globals = globals::find(&reading, &maps, &libc)?;
-    let arenas = Arena::all(&reading, &maps, globals.main_arena)?;
-    let mut walker = Walker::new(&reading, &maps);
+    add_up(&reading, &maps, &globals)
+}
+
+fn add_up<M: Memory>(reading: &Reading<'_, M>, maps: &Maps, globals: &Globals) -> Result<Heap, Failure> {
+    let arenas = Arena::all(reading, maps, globals.main_arena)?;
+    let mut walker = Walker::new(reading, maps);
     let mut heap = Heap { arenas: arenas.len() as u64, ..Heap::default() };
     let (mut walked, mut system) = (0, 0);
     let mut sums = Sums::default();
     for arena in &arenas {
         let before = sums.bytes();
-        arena.walk(&reading, &maps, &globals, &mut walker, &mut sums)?;
-        heap.fast += fastbins::bytes(&reading, &maps, arena.address, sums.used)?;
+        arena.walk(reading, maps, globals, &mut walker, &mut sums)?;
+        heap.fast += fastbins::bytes(reading, maps, arena.address, sums.used)?;
         walked += sums.bytes() - before;
         system += arena.system_bytes;
     }
@@ -190,7 +196,7 @@ pub fn attempt(memory: &impl Memory) -> Result<Heap, Failure> {
         return Err(Unsupported::Partly((heap.coverage * 100.0) as u8).into());
     }
     heap.cached = walker.cached(globals.tcache_count)?;
-    heap.mmapped = mmapped::bytes(&reading, &maps, &globals)?;
+    heap.mmapped = mmapped::bytes(reading, maps, globals)?;
     if heap.fast + heap.cached > sums.used {
         return Err(Failure::Incoherent("more is cached than was handed out"));
     }
@@ -201,7 +207,7 @@ pub fn attempt(memory: &impl Memory) -> Result<Heap, Failure> {
     heap.chunks = sums.chunks;
     heap.free_chunks = sums.free_chunks;
     heap.largest_free = sums.largest_free;
-    heap.resident = mmapped::resident(&reading, &maps, heap.mmapped)?
+    heap.resident = mmapped::resident(reading, maps, heap.mmapped)?
         .zip(walker.resident(walked)?)
         .map(|(mmapped, arenas)| mmapped + arenas);
     heap.read = reading.bytes_read();

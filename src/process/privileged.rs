@@ -87,6 +87,14 @@ pub enum Right {
 }
 
 impl Right {
+    /// What Linux calls it.
+    pub fn capability(self) -> &'static str {
+        match self {
+            Self::Ptrace => "CAP_SYS_PTRACE",
+            Self::Perfmon => "CAP_PERFMON",
+        }
+    }
+
     /// What to do to give it.
     pub fn hint(self) -> &'static str {
         match self {

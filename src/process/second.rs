@@ -72,36 +72,46 @@ impl State {
 }
 
 /// Starts it, if this process holds one of the rights. To be called before anything is open that it must not inherit, and
-/// by the only thread there is.
-pub fn start() -> io::Result<Option<Second>> {
+/// by the only thread there is. One that cannot be started is one that has ended.
+pub fn start() -> Option<Second> {
     let held: Vec<_> = serve::RIGHTS
         .into_iter()
         .filter(|(capability, _)| caps::has_cap(None, CapSet::Permitted, *capability).unwrap_or(false))
         .collect();
     if held.is_empty() {
-        return Ok(None);
+        return None;
     }
-    let capabilities: Vec<Capability> = held.iter().map(|(capability, _)| *capability).collect();
+    let (capabilities, held): (Vec<_>, Vec<_>) = held.into_iter().unzip();
+    let (stream, rights, sandbox, ended) = match launch(&capabilities) {
+        Ok((stream, Hello { rights, sandbox })) => (Some(stream), rights, sandbox, None),
+        Err(error) => {
+            let reason = format!("the second process could not be started: {error}");
+            (None, held, String::new(), Some(reason))
+        }
+    };
+    let state = State(Arc::new(Mutex::new(Told { rights: rights.clone(), sandbox, ended })));
+    Some(Second { stream, rights, own: Own::default(), state })
+}
+
+fn launch(capabilities: &[Capability]) -> io::Result<(UnixStream, Hello)> {
     let (mut near, far) = UnixStream::pair()?;
     let mut command = Command::new("/proc/self/exe");
     command.arg0("sidetone").arg(SUBCOMMAND).env_clear().current_dir("/");
     // Signals of a terminal are for the agent; it ends when the agent has.
     command.process_group(0).stdin(Stdio::from(std::os::fd::OwnedFd::from(far))).stdout(Stdio::null());
     // Who is not root hands capabilities on through the ambient set only.
-    let lent = lend(&capabilities);
+    let lent = lend(capabilities);
     let started = command.spawn();
     take_back(&lent);
     drop(command);
     started?;
     near.set_read_timeout(Some(START_PATIENCE))?;
     let hello: Option<Hello> = protocol::read(&mut near)?;
-    let Hello { rights, sandbox } = hello
+    let hello = hello
         .ok_or_else(|| io::Error::other("it ended before it was ready; it says why on standard error"))?;
     near.set_read_timeout(Some(PATIENCE))?;
     near.set_write_timeout(Some(PATIENCE))?;
-    let told = Told { rights: rights.clone(), sandbox, ended: None };
-    let state = State(Arc::new(Mutex::new(told)));
-    Ok(Some(Second { stream: Some(near), rights, own: Own::default(), state }))
+    Ok((near, hello))
 }
 
 /// What of it was not in the ambient set before.
