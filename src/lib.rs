@@ -16,6 +16,7 @@ pub mod analyze;
 pub mod call;
 pub mod capture;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod demux;
 pub mod event;
