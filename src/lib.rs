@@ -24,6 +24,7 @@ pub mod export;
 pub mod hep;
 pub mod http;
 pub mod limits;
+pub mod log;
 pub mod observer;
 pub mod quality;
 pub mod rtp;
