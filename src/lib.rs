@@ -35,6 +35,7 @@ pub mod sip;
 #[path = "../tests/support/skipped.rs"]
 mod skipped;
 pub mod stamp;
+pub mod tail;
 pub mod wire;
 
 pub use stamp::Stamp;

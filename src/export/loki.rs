@@ -22,9 +22,11 @@ pub mod spool;
 mod outlet;
 mod random;
 mod sender;
+mod sink;
 
 pub use outlet::{Counters, Line, Outlet};
 pub use sender::Sender;
+pub use sink::ToLoki;
 
 /// Where to send, and how.
 #[derive(Clone, Debug)]

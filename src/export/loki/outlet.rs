@@ -87,6 +87,11 @@ impl Outlet {
         Arc::clone(&self.sent)
     }
 
+    #[cfg(test)]
+    pub(super) fn spool(&self) -> &Spool {
+        &self.spool
+    }
+
     /// Whether lines of this stream are sent.
     pub fn takes(&self, stream: &str) -> bool {
         self.streams.is_empty() || self.streams.iter().any(|named| named == stream)

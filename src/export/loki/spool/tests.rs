@@ -56,7 +56,7 @@ fn they_survive_a_restart_and_are_not_sent_twice() {
     spool.append(&lines(5000..5001), None);
     assert_eq!(drain(&spool), (first..=5000).collect::<Vec<_>>());
     drop(spool);
-    assert_eq!(drain(&Spool::open(directory.path(), 1 << 20).unwrap()), []);
+    assert_eq!(drain(&Spool::open(directory.path(), 1 << 20).unwrap()), [0_u64; 0]);
 }
 
 #[test]
