@@ -15,6 +15,7 @@ mod itself;
 mod pages;
 mod reload;
 mod shared;
+mod shipping;
 pub mod sources;
 mod tap;
 mod watchdog;
@@ -34,6 +35,7 @@ use crate::capture::live;
 use crate::config::Config;
 use crate::export::prometheus::Metrics;
 use crate::http::{self, Listeners, Server, WebConfig};
+use crate::log::privacy::Policy;
 use crate::sandbox;
 pub use demo::demo;
 pub use hep::Settings as HepSettings;
@@ -41,6 +43,7 @@ use pages::Pages;
 pub use reload::Origin;
 use reload::Reload;
 use shared::Shared;
+use shipping::Shipping;
 use sources::Sources;
 use tap::Tap;
 
@@ -55,6 +58,12 @@ pub struct Settings {
     pub web_config: Option<PathBuf>,
     /// HEP in and out.
     pub hep: HepSettings,
+    /// Where lines are sent.
+    pub loki: crate::export::loki::Settings,
+    /// Log files of other programs.
+    pub tails: Vec<crate::tail::Settings>,
+    /// Where it keeps what must survive it.
+    pub state: PathBuf,
 }
 
 impl Default for Settings {
@@ -64,6 +73,9 @@ impl Default for Settings {
             listen: vec![http::DEFAULT_ADDRESS],
             web_config: None,
             hep: HepSettings::default(),
+            loki: crate::export::loki::Settings::default(),
+            tails: Vec::new(),
+            state: PathBuf::from("/var/lib/sidetone"),
         }
     }
 }
@@ -114,15 +126,24 @@ fn attend(
     let web = web_config(&settings)?;
     let (hep, senders) = settings.hep.clone().open().map_err(Failure::broken)?;
     let hep_listens = hep.local();
-    let shared = Arc::new(Shared::new(Metrics::with(config.metrics.clone())));
+    let policy = Policy::new(settings.loki.privacy, Arc::new(shipping::any_key()?));
+    let shipping = Shipping::open(&settings, &hep::host_name(), policy)?;
+    let metrics = Metrics::with(config.metrics.clone()).with_tail(shipping.families());
+    let shared = Arc::new(Shared::new(metrics, shipping.told()));
     let observer = config.observing();
     let reload = Arc::new(Reload::new(origin, config, &web, Arc::clone(&shared)));
     // Everything is open. No packet was looked at yet, and no other thread is there.
-    let needs = sandbox::Needs { read: reload.directories(), connects: !settings.hep.send.is_empty() };
+    let (read, write) = shipping.directories();
+    let needs = sandbox::Needs {
+        read: [reload.directories().as_slice(), read].concat(),
+        write: write.to_vec(),
+        connects: !settings.hep.send.is_empty() || shipping.connects(),
+    };
     let sandbox = sandbox::enter(&needs).map_err(Failure::broken)?;
 
     let (events, facts) = crossbeam_channel::bounded(EVENT_QUEUE);
     let senders = hep::Senders::start(senders, |body| spawn("hep", body))?;
+    let shipping = shipping.start(|name, body| spawn(name, body))?;
     let tap = Tap::new(sources, hep, observer, events, Arc::clone(&shared));
     let capture = spawn("capture", move || tap.run())?;
     let queue = facts.clone();
@@ -147,6 +168,7 @@ fn attend(
     shared.stop.store(true, Ordering::Release);
     let joined = [capture.join(), telling.join()];
     senders.finish();
+    shipping.finish();
     if joined.iter().any(Result::is_err) {
         return Err(Failure::broken("a thread died; this is a bug, please report it"));
     }

@@ -22,9 +22,11 @@ mod capture;
 pub mod effective;
 mod file;
 mod hep;
+mod loki;
 mod metrics;
 mod quality;
 mod rules;
+mod tail;
 mod value;
 
 use file::{Reader, Section};
@@ -130,6 +132,13 @@ impl Config {
             }
         });
         reader.section("hep", |section| hep::fill(section, &mut agent.hep));
+        reader.section("state", |section| {
+            if let Some(directory) = section.given::<String>("directory") {
+                agent.state = directory.into();
+            }
+        });
+        reader.section("loki", |section| loki::fill(section, &mut agent.loki));
+        agent.tails = tail::read(reader);
         reader.section("http", |section| {
             let addresses = |listen: &Vec<String>| match listen.iter().find(|at| address(at).is_none()) {
                 Some(wrong) => Err(format!("{wrong:?} is no address and port, as in 127.0.0.1:9767")),

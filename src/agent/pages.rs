@@ -65,6 +65,8 @@ impl Pages {
             events_lost: self.shared.lost_events.load(Ordering::Relaxed),
             http: self.server.stats().snapshot(),
             hep: self.shared.hep.borrow().clone(),
+            loki: self.shared.shipping.loki(),
+            tails: self.shared.shipping.tails(),
             started: Some(self.started),
             ..AgentStats::default()
         };
@@ -118,6 +120,7 @@ impl Pages {
             self.reload.part(),
         ];
         parts.extend(hep::health(&self.shared.hep.borrow()).map(|hep| part("hep", hep)));
+        parts.extend(self.shared.shipping.health().into_iter().map(|(name, state)| part(name, state)));
         parts
     }
 }

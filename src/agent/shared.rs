@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use super::shipping::Told;
 use super::sources::Counted;
 use crate::event::{Event, Live, Sink};
 use crate::export::prometheus::{HepStats, Metrics};
@@ -43,6 +44,8 @@ pub(super) struct Shared {
     pub(super) away: AtomicU64,
     /// What HEP has done.
     pub(super) hep: watch::Sender<HepStats>,
+    /// Lines on their way out.
+    pub(super) shipping: Told,
     /// How often the capture thread came around.
     pub(super) rounds: AtomicU64,
     orders: Mutex<Option<Orders>>,
@@ -57,7 +60,7 @@ pub(super) struct Shared {
 
 impl Shared {
     /// Nothing has happened yet.
-    pub(super) fn new(metrics: Metrics) -> Self {
+    pub(super) fn new(metrics: Metrics, shipping: Told) -> Self {
         Self {
             stop: AtomicBool::new(false),
             wanted: AtomicBool::new(false),
@@ -65,6 +68,7 @@ impl Shared {
             lost_events: AtomicU64::new(0),
             away: AtomicU64::new(0),
             hep: watch::Sender::new(HepStats::default()),
+            shipping,
             rounds: AtomicU64::new(0),
             orders: Mutex::default(),
             is_ordered: AtomicBool::new(false),

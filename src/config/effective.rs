@@ -58,6 +58,7 @@ impl Config {
     pub fn settings(&self) -> Vec<Setting> {
         let Self { agent, observer, metrics } = self;
         let (capture, incoming, outgoing) = (&agent.capture, &agent.hep.incoming, &agent.hep.outgoing);
+        let loki = &agent.loki;
         let (limits, rating, calls) = (&observer.limits, &observer.rating, &observer.calls);
         let now = |key, value| Setting { key, value, taken: Taken::Now, secret: false };
         let restart = |key, value| Setting { key, value, taken: Taken::Restart, secret: false };
@@ -83,6 +84,25 @@ impl Config {
             restart("hep.rtcp", json!(outgoing.rtcp)),
             restart("hep.reports", json!(outgoing.reports)),
             restart("hep.spool_bytes", json!(outgoing.spool_bytes)),
+            restart("state.directory", json!(agent.state)),
+            restart("loki.url", json!(loki.url.as_ref().map(ToString::to_string))),
+            restart("loki.tenant", json!(loki.tenant)),
+            restart("loki.user", json!(loki.user)),
+            restart("loki.password_file", json!(loki.password_file)),
+            restart("loki.bearer_file", json!(loki.bearer_file)),
+            restart("loki.ca", json!(loki.ca)),
+            restart("loki.labels", loki.labels.iter().map(|(name, value)| format!("{name}={value}")).collect()),
+            restart("loki.streams", json!(loki.streams)),
+            restart("loki.users", json!(loki.privacy.users.name())),
+            restart("loki.numbers", json!(loki.privacy.numbers.name())),
+            restart("loki.addresses", json!(loki.privacy.addresses.name())),
+            restart("loki.spool", json!(loki.spool)),
+            restart("loki.spool_bytes", json!(loki.spool_bytes)),
+            restart("loki.batch_bytes", json!(loki.batch_bytes)),
+            restart("loki.batch_lines", json!(loki.batch_lines)),
+            restart("loki.batch_seconds", json!(loki.batch_wait.as_secs_f64())),
+            restart("loki.timeout_seconds", json!(loki.timeout.as_secs_f64())),
+            restart("tail", agent.tails.iter().map(super::tail::shown).collect()),
             now("metrics.aliases", json!(if metrics.aliases { &["siprec"][..] } else { &[] })),
             now("metrics.sessions_max", json!(metrics.sessions_max)),
             restart("metrics.series_max", json!(metrics.series_max)),
@@ -254,7 +274,9 @@ mod tests {
                           source = \"10.0.0.1\"\nsource_port = 1\ndestination = \"10.0.0.2\"\ndestination_port = 2\n";
         let rules = ["tenants", "routes"].map(|list| format!("[[{list}]]\nname = \"n\"\n{conditions}"));
         let trunk = "[[trunks]]\nname = \"t\"\npeers = \"10.0.0.1\"\ncapacity_in = 1\ncapacity_out = 2\n";
-        let document = config(&(rules.concat() + trunk)).document();
+        let tail = "[[tail]]\nname = \"t\"\npaths = \"/t\"\n[[tail.rule]]\nmetric = \"g\"\ntype = \"gauge\"\n\
+                    help = \"h\"\nvalue = \"v\"\n";
+        let document = config(&(rules.concat() + trunk + tail)).document();
         for key in asked {
             let mut path = key.split('.');
             let section = &document[path.next().unwrap()];

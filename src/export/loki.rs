@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::client::{self, Client, Target};
+use crate::log::privacy::Treatments;
 
 pub mod push;
 pub mod spool;
@@ -35,12 +36,18 @@ pub struct Settings {
     pub url: Option<Target>,
     /// `X-Scope-OrgID`.
     pub tenant: Option<String>,
-    /// How the agent says who it is.
-    pub login: Login,
+    /// Name for basic authentication.
+    pub user: Option<String>,
+    /// Its password; like a token it is read again when it was refused.
+    pub password_file: Option<PathBuf>,
+    /// A token, which stands over user and password.
+    pub bearer_file: Option<PathBuf>,
     /// Certificates of whom to trust, PEM; `None` = those of the system.
     pub ca: Option<PathBuf>,
     /// Labels beside those that the agent gives.
     pub labels: Vec<(String, String)>,
+    /// What becomes of what is personal in a line.
+    pub privacy: Treatments,
     /// Streams that are sent; empty = all.
     pub streams: Vec<String>,
     /// Directory of the spool; `None` = `loki` below the agent's own.
@@ -65,34 +72,17 @@ pub struct Settings {
     pub seed: Option<u64>,
 }
 
-/// How the agent says who it is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Login {
-    /// Not at all.
-    #[default]
-    None,
-    /// Basic authentication; the file is read again when it was refused.
-    Basic {
-        /// Name of the user.
-        user: String,
-        /// Its password.
-        password_file: PathBuf,
-    },
-    /// A token, read again when it was refused.
-    Bearer {
-        /// Where it stands.
-        file: PathBuf,
-    },
-}
-
 impl Default for Settings {
     fn default() -> Self {
         Self {
             url: None,
             tenant: None,
-            login: Login::None,
+            user: None,
+            password_file: None,
+            bearer_file: None,
             ca: None,
             labels: Vec::new(),
+            privacy: Treatments::SENT,
             streams: Vec::new(),
             spool: None,
             spool_bytes: 256 << 20,
@@ -105,6 +95,13 @@ impl Default for Settings {
             drain: Duration::from_secs(2),
             seed: None,
         }
+    }
+}
+
+impl Settings {
+    /// Files that are read again while the agent runs.
+    pub fn files(&self) -> impl Iterator<Item = &PathBuf> {
+        self.password_file.iter().chain(&self.bearer_file)
     }
 }
 
@@ -132,7 +129,7 @@ pub enum Error {
 pub fn open(settings: Settings, directory: PathBuf, host: &str) -> Result<Option<(Outlet, Sender)>, Error> {
     let Some(target) = settings.url.clone() else { return Ok(None) };
     let client = Client::new(target, settings.ca.as_deref(), settings.timeout)?;
-    let login = settings.login.header()?;
+    let login = sender::login(&settings)?;
     let directory = settings.spool.clone().unwrap_or(directory);
     let spool = Arc::new(spool::Spool::open(&directory, settings.spool_bytes)?);
     let outlet = Outlet::new(Arc::clone(&spool), &settings, host);

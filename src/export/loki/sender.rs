@@ -21,7 +21,7 @@ use super::outlet::{FAILURES, REFUSALS, Sent};
 use super::push::Request;
 use super::random::Random;
 use super::spool::{Batch, Spool};
-use super::{Error, Login, Settings};
+use super::{Error, Settings};
 use crate::Stamp;
 use crate::client::{Answer, Client, Failure};
 
@@ -55,26 +55,24 @@ enum Verdict {
     Never { reason: &'static str },
 }
 
-impl Login {
-    /// The header, from the files as they are now.
-    pub(super) fn header(&self) -> Result<Option<HeaderValue>, Error> {
-        let read = |file: &PathBuf| {
-            let text = fs::read_to_string(file);
-            text.map(|text| text.trim().to_owned()).map_err(|source| Error::Login { file: file.clone(), source })
-        };
-        let (file, text) = match self {
-            Self::None => return Ok(None),
-            Self::Basic { user, password_file } => {
-                let pair = format!("{user}:{}", read(password_file)?);
-                (password_file, format!("Basic {}", base64(pair.as_bytes())))
-            }
-            Self::Bearer { file } => (file, format!("Bearer {}", read(file)?)),
-        };
-        let mut value = HeaderValue::try_from(text)
-            .map_err(|error| Error::Login { file: file.clone(), source: io::Error::other(error) })?;
-        value.set_sensitive(true);
-        Ok(Some(value))
-    }
+/// How the agent says who it is, from the files as they are now.
+pub(super) fn login(settings: &Settings) -> Result<Option<HeaderValue>, Error> {
+    let read = |file: &PathBuf| {
+        let text = fs::read_to_string(file);
+        text.map(|text| text.trim().to_owned()).map_err(|source| Error::Login { file: file.clone(), source })
+    };
+    let (file, text) = match (&settings.bearer_file, &settings.user, &settings.password_file) {
+        (Some(file), ..) => (file, format!("Bearer {}", read(file)?)),
+        (None, Some(user), Some(file)) => {
+            let pair = format!("{user}:{}", read(file)?);
+            (file, format!("Basic {}", base64(pair.as_bytes())))
+        }
+        _ => return Ok(None),
+    };
+    let mut value = HeaderValue::try_from(text)
+        .map_err(|error| Error::Login { file: file.clone(), source: io::Error::other(error) })?;
+    value.set_sensitive(true);
+    Ok(Some(value))
 }
 
 impl Sender {
@@ -190,7 +188,7 @@ impl Sender {
                 count(&FAILURES, &self.sent.failures, failure, 1);
                 if failure == "login" {
                     // It may have been changed; if it cannot be read just now, the old one is tried again.
-                    self.login = self.settings.login.header().unwrap_or(self.login.take());
+                    self.login = login(&self.settings).unwrap_or(self.login.take());
                 }
                 self.failed = self.failed.saturating_add(1);
                 return true;

@@ -6,6 +6,7 @@ use crate::http::Snapshot;
 use super::family::{Counters, Declare, Gauges, Histograms, ReadyHistograms, RealCounters, RealGauges};
 use super::hep::{HepMetrics, HepStats};
 use super::ready::ReadyHistogram;
+use super::shipping::ShippingMetrics;
 
 /// What the agent knows about itself, as totals since it started. What it does not know is absent.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +21,10 @@ pub struct AgentStats {
     pub http: Snapshot,
     /// What HEP has done.
     pub hep: HepStats,
+    /// What was sent to Loki; `None` where nothing is.
+    pub loki: Option<crate::export::loki::Counters>,
+    /// What was read of other programs' files.
+    pub tails: Vec<crate::tail::Stats>,
     /// When the agent started.
     pub started: Option<Stamp>,
     /// Processor time of the whole process.
@@ -63,6 +68,7 @@ pub(super) struct AgentMetrics {
     threads: Gauges<0>,
     http: HttpMetrics,
     hep: HepMetrics,
+    shipping: ShippingMetrics,
 }
 
 impl AgentMetrics {
@@ -95,10 +101,11 @@ impl AgentMetrics {
             threads: on.gauge("sidetone_threads", &[], "Threads of the agent"),
             http: HttpMetrics::declare(on),
             hep: HepMetrics::declare(on),
+            shipping: ShippingMetrics::declare(on),
         }
     }
 
-    pub(super) fn set(&self, stats: &AgentStats) {
+    pub(super) fn set(&self, stats: &AgentStats, tail_overflow: Option<u64>) {
         self.up.clear();
         for source in &stats.sources {
             let interface = || [source.interface.clone().into()];
@@ -131,6 +138,7 @@ impl AgentMetrics {
         }
         self.http.set(&stats.http);
         self.hep.set(&stats.hep);
+        self.shipping.set(stats.loki.as_ref(), &stats.tails, tail_overflow);
     }
 
     pub(super) fn scraped(&self, seconds: f64) {
