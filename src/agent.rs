@@ -35,7 +35,7 @@ use crate::capture::live;
 use crate::config::Config;
 use crate::export::prometheus::Metrics;
 use crate::http::{self, Listeners, Server, WebConfig};
-use crate::log::privacy::Policy;
+use crate::log;
 use crate::sandbox;
 pub use demo::demo;
 pub use hep::Settings as HepSettings;
@@ -58,6 +58,8 @@ pub struct Settings {
     pub web_config: Option<PathBuf>,
     /// HEP in and out.
     pub hep: HepSettings,
+    /// What is logged, and where to.
+    pub logs: log::Settings,
     /// Where lines are sent.
     pub loki: crate::export::loki::Settings,
     /// Log files of other programs.
@@ -73,6 +75,7 @@ impl Default for Settings {
             listen: vec![http::DEFAULT_ADDRESS],
             web_config: None,
             hep: HepSettings::default(),
+            logs: log::Settings::default(),
             loki: crate::export::loki::Settings::default(),
             tails: Vec::new(),
             state: PathBuf::from("/var/lib/sidetone"),
@@ -126,24 +129,26 @@ fn attend(
     let web = web_config(&settings)?;
     let (hep, senders) = settings.hep.clone().open().map_err(Failure::broken)?;
     let hep_listens = hep.local();
-    let policy = Policy::new(settings.loki.privacy, Arc::new(shipping::any_key()?));
-    let shipping = Shipping::open(&settings, &hep::host_name(), policy)?;
+    let mut opened = log::open(&settings.logs, clock::now).map_err(Failure::broken)?;
+    let logs = opened.logs().clone();
+    let shipping = Shipping::open(&settings, &hep::host_name(), &mut opened)?;
     let metrics = Metrics::with(config.metrics.clone()).with_tail(shipping.families());
-    let shared = Arc::new(Shared::new(metrics, shipping.told()));
+    let shared = Arc::new(Shared::new(metrics, logs, shipping.told()));
     let observer = config.observing();
     let reload = Arc::new(Reload::new(origin, config, &web, Arc::clone(&shared)));
     // Everything is open. No packet was looked at yet, and no other thread is there.
     let (read, write) = shipping.directories();
     let needs = sandbox::Needs {
         read: [reload.directories().as_slice(), read].concat(),
-        write: write.to_vec(),
+        write: [settings.logs.directories().as_slice(), write].concat(),
         connects: !settings.hep.send.is_empty() || shipping.connects(),
     };
     let sandbox = sandbox::enter(&needs).map_err(Failure::broken)?;
 
     let (events, facts) = crossbeam_channel::bounded(EVENT_QUEUE);
+    let logging = opened.start(|name, body| spawn(name, body))?;
     let senders = hep::Senders::start(senders, |body| spawn("hep", body))?;
-    let shipping = shipping.start(|name, body| spawn(name, body))?;
+    let mut shipping = shipping.start(|name, body| spawn(name, body))?;
     let tap = Tap::new(sources, hep, observer, events, Arc::clone(&shared));
     let capture = spawn("capture", move || tap.run())?;
     let queue = facts.clone();
@@ -168,8 +173,10 @@ fn attend(
     shared.stop.store(true, Ordering::Release);
     let joined = [capture.join(), telling.join()];
     senders.finish();
+    shipping.stop_reading();
+    let logged = logging.finish();
     shipping.finish();
-    if joined.iter().any(Result::is_err) {
+    if !logged || joined.iter().any(Result::is_err) {
         return Err(Failure::broken("a thread died; this is a bug, please report it"));
     }
     served.map_err(|error| Failure::broken(format_args!("http: {error}")))

@@ -22,6 +22,7 @@ mod capture;
 pub mod effective;
 mod file;
 mod hep;
+mod logs;
 mod loki;
 mod metrics;
 mod quality;
@@ -72,6 +73,28 @@ pub fn load(file: Option<&Path>, variables: &BTreeMap<String, String>) -> Result
             Err(vec![Problem { place: name, what: error.to_string(), hint }])
         }
     }
+}
+
+/// Names that others gave to what is configured here, and directories that a service manager makes.
+pub const COMMON_VARIABLES: [&str; 5] =
+    ["LOG_LEVEL", "LOG_FILE", "LOG_FORMAT", "LOGS_DIRECTORY", "STATE_DIRECTORY"];
+
+/// Lets `LOG_LEVEL`, `LOG_FILE` and `LOG_FORMAT` stand for the own variables where those are not set.
+pub fn with_common(mut variables: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    for (common, own) in [
+        ("LOG_LEVEL", "SIDETONE_LOGS_LEVEL"),
+        ("LOG_FILE", "SIDETONE_LOGS_FILE"),
+        ("LOG_FORMAT", "SIDETONE_LOGS_FORMAT"),
+    ] {
+        let Some(given) = variables.remove(common).filter(|given| !given.trim().is_empty()) else { continue };
+        let (own, given) = match given.as_str() {
+            "-" | "/dev/stdout" if common == "LOG_FILE" => ("SIDETONE_LOGS_APPLICATION", "stdout".to_owned()),
+            "/dev/stderr" if common == "LOG_FILE" => ("SIDETONE_LOGS_APPLICATION", "stderr".to_owned()),
+            _ => (own, given),
+        };
+        variables.entry(own.to_owned()).or_insert(given);
+    }
+    variables
 }
 
 /// Reads the text of a file called `name`, and variables over it; or returns all that is wrong.
@@ -132,6 +155,7 @@ impl Config {
             }
         });
         reader.section("hep", |section| hep::fill(section, &mut agent.hep));
+        reader.section("logs", |section| logs::fill(section, &mut agent.logs));
         reader.section("state", |section| {
             if let Some(directory) = section.given::<String>("directory") {
                 agent.state = directory.into();

@@ -11,9 +11,20 @@
 //! A [`Line`] knows which parts of it are personal; its bytes can be had through a [`privacy::Policy`] only, and each
 //! output has its own.
 
+pub mod audit;
+pub mod file;
+pub mod journald;
+pub mod keep;
 pub mod line;
+pub mod open;
+pub mod print;
 pub mod privacy;
+pub mod project;
+pub mod queue;
+pub mod rate;
+pub mod settings;
 pub mod sink;
+pub mod writer;
 
 use std::fmt;
 use std::str::FromStr;
@@ -21,7 +32,11 @@ use std::str::FromStr;
 use serde::Serialize;
 
 pub use line::Line;
+pub use open::{Opened, Running, open};
+pub use queue::{Counts, Logs};
+pub use settings::{Filter, Format, Place, Settings};
 pub use sink::{Entry, Sink};
+pub use writer::{Health, Output};
 
 /// Which log a line belongs to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -78,6 +93,13 @@ impl Level {
             Self::Warn => "warn",
             Self::Error => "error",
         }
+    }
+}
+
+impl Level {
+    /// As [`FromStr`] reads it.
+    pub fn from_text(text: &str) -> Option<Self> {
+        text.parse().ok()
     }
 }
 

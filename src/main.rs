@@ -71,7 +71,8 @@ fn configuration(file: Option<&Path>) -> Result<Config, ExitCode> {
 fn variables() -> BTreeMap<String, String> {
     let text =
         |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
-    env::vars_os().filter_map(text).filter(|(name, _)| name.starts_with("SIDETONE_")).collect()
+    let is_ours = |name: &str| name.starts_with("SIDETONE_") || config::COMMON_VARIABLES.contains(&name);
+    config::with_common(env::vars_os().filter_map(text).filter(|(name, _)| is_ours(name)).collect())
 }
 
 fn simulate(args: &Simulate) -> ExitCode {

@@ -7,10 +7,12 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use super::clock::now;
 use super::shipping::Told;
 use super::sources::Counted;
 use crate::event::{Event, Live, Sink};
 use crate::export::prometheus::{HepStats, Metrics};
+use crate::log::{Logs, project};
 use crate::observer;
 
 /// What the capture thread tells.
@@ -56,11 +58,13 @@ pub(super) struct Shared {
     /// What was counted on each interface.
     sources: Mutex<BTreeMap<String, Counted>>,
     metrics: Mutex<Metrics>,
+    /// Where lines go.
+    pub(super) logs: Logs,
 }
 
 impl Shared {
     /// Nothing has happened yet.
-    pub(super) fn new(metrics: Metrics, shipping: Told) -> Self {
+    pub(super) fn new(metrics: Metrics, logs: Logs, shipping: Told) -> Self {
         Self {
             stop: AtomicBool::new(false),
             wanted: AtomicBool::new(false),
@@ -75,6 +79,7 @@ impl Shared {
             interfaces_refused: Mutex::default(),
             sources: Mutex::default(),
             metrics: Mutex::new(metrics),
+            logs,
         }
     }
 
@@ -111,7 +116,10 @@ impl Shared {
     /// Takes one fact into the metrics; a snapshot is for the pages too.
     pub(super) fn take(&self, fact: Fact) {
         match fact {
-            Fact::Event(event) => self.metrics().event(event),
+            Fact::Event(event) => {
+                project::event(&self.logs, now(), &event);
+                self.metrics().event(event);
+            }
             Fact::Live(live) => {
                 self.metrics().live(&live);
                 self.live.send_replace(live);

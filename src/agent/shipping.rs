@@ -7,8 +7,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
-use std::fs::File;
-use std::io::Read;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,9 +16,9 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::{Failure, Settings};
-use crate::export::loki::{self, Counters, Outlet, Sender};
+use crate::export::loki::{self, Counters, Outlet, Sender, ToLoki};
 use crate::http::Condition;
-use crate::log::privacy::{HashKey, Policy};
+use crate::log::{self, Output, Stream};
 use crate::sandbox::directories_of;
 use crate::tail::{self, Reader, Stats};
 
@@ -49,8 +47,8 @@ pub(super) struct Running {
 }
 
 impl Shipping {
-    /// Opens what is configured. `policy` is for what leaves the host.
-    pub(super) fn open(settings: &Settings, host: &str, policy: Policy) -> Result<Self, Failure> {
+    /// Opens what is configured; the agent's own logs are sent too.
+    pub(super) fn open(settings: &Settings, host: &str, logs: &mut log::Opened) -> Result<Self, Failure> {
         let broken = |error: &dyn Display| Failure::broken(error);
         let (loki, state) = (&settings.loki, &settings.state);
         let mut shipping =
@@ -59,6 +57,9 @@ impl Shipping {
         if let Some((outlet, sender)) =
             loki::open(loki.clone(), spool.clone(), host).map_err(|error| broken(&error))?
         {
+            let streams = Stream::ALL.map(|stream| outlet.takes(stream.name()));
+            let policy = logs.policy(loki.privacy);
+            logs.add(Output::new(Box::new(ToLoki::new(outlet.clone())), streams, policy));
             shipping.told.outlet = Some(outlet);
             shipping.sender = Some(sender);
             shipping.write.push(spool);
@@ -66,6 +67,7 @@ impl Shipping {
         }
         if !settings.tails.is_empty() {
             let outlet = shipping.told.outlet.clone();
+            let policy = logs.policy(loki.privacy);
             let shown = Arc::new(move |line: &str| policy.text(line));
             let positions = state.join("tail.positions");
             let reader = tail::open(settings.tails.clone(), &positions, outlet, shown)
@@ -77,11 +79,6 @@ impl Shipping {
         }
         shipping.read.retain(|directory| directory.exists());
         Ok(shipping)
-    }
-
-    /// Where the agent's own lines go in.
-    pub(super) fn outlet(&self) -> Option<Outlet> {
-        self.told.outlet.clone()
     }
 
     pub(super) fn told(&self) -> Told {
@@ -140,14 +137,6 @@ impl Running {
         self.no_sending.store(true, Ordering::Release);
         finish(self.sending.take());
     }
-}
-
-/// Hashes of one run are compared with each other only.
-pub(super) fn any_key() -> Result<HashKey, Failure> {
-    let mut bytes = [0; 32];
-    let read = File::open("/dev/urandom").and_then(|mut file| file.read_exact(&mut bytes));
-    read.map_err(|error| Failure::broken(format_args!("/dev/urandom: {error}")))?;
-    Ok(HashKey::new(&bytes))
 }
 
 /// A thread that hangs in a name service or on a disk is left behind.

@@ -175,6 +175,7 @@ mod tests {
     use crate::capture::ring::Socket;
     use crate::capture::{self, Take};
     use crate::export::prometheus::Metrics;
+    use crate::log::Logs;
     use crate::wire::{Frame, LinkType};
 
     #[test]
@@ -261,7 +262,7 @@ mod tests {
             HepSettings::default().open().unwrap().0,
             observer::Settings::default(),
             events,
-            Arc::new(Shared::new(Metrics::new(), Told::default())),
+            Arc::new(Shared::new(Metrics::new(), Logs::off(), Told::default())),
         );
         tap.take();
         tap.look_up(second(1_000_000));

@@ -9,6 +9,7 @@ use super::Config;
 use crate::call::classify::{Pattern, Rule};
 use crate::export::prometheus::Trunk;
 use crate::hep::Key;
+use crate::log;
 
 /// One key and what it stands at.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,6 +65,12 @@ impl Config {
         let restart = |key, value| Setting { key, value, taken: Taken::Restart, secret: false };
         let secret = |key, value| Setting { key, value, taken: Taken::Restart, secret: true };
         let local: Vec<_> = metrics.local.iter().map(ToString::to_string).collect();
+        let (filter, privacy) = (&agent.logs.filter, &agent.logs.privacy);
+        let places = |log: usize| -> Value {
+            agent.logs.places.get(log).into_iter().flatten().map(|place| place.name()).collect()
+        };
+        let level = |log: log::Stream| json!(filter.levels.get(log.index()).copied().unwrap_or_default());
+        let days = |log: usize| json!(agent.logs.retention.days.get(log));
         let ports = format!("{}-{}", metrics.rtp_ports.start(), metrics.rtp_ports.end());
         vec![
             now("capture.interfaces", json!(capture.interfaces)),
@@ -111,6 +118,34 @@ impl Config {
             now("trunks", metrics.trunks.iter().map(trunk).collect()),
             restart("http.listen", json!(agent.listen)),
             now("http.web_config", json!(agent.web_config)),
+            restart("logs.directory", json!(agent.logs.directory)),
+            restart("logs.file", json!(agent.logs.file)),
+            restart("logs.application", places(0)),
+            restart("logs.audit", places(1)),
+            restart("logs.diagnostics", places(2)),
+            now("logs.level", level(log::Stream::Application)),
+            now("logs.diagnostics_level", level(log::Stream::Diagnostics)),
+            now(
+                "logs.components",
+                filter.components.iter().map(|(name, level)| format!("{name}={level}")).collect(),
+            ),
+            restart("logs.format", json!(agent.logs.format.name())),
+            restart("logs.rotate_bytes", json!(agent.logs.rotation.bytes)),
+            restart("logs.rotate_daily", json!(agent.logs.rotation.daily)),
+            restart("logs.keep_full_files", json!(agent.logs.retention.full_files)),
+            restart("logs.application_days", days(0)),
+            restart("logs.audit_days", days(1)),
+            restart("logs.diagnostics_days", days(2)),
+            now("logs.lines_per_second", json!(agent.logs.rate.per_second)),
+            now("logs.burst", json!(agent.logs.rate.burst)),
+            now("logs.mos_below", json!(agent.logs.mos_below)),
+            restart("logs.users", json!(privacy.users.name())),
+            restart("logs.numbers", json!(privacy.numbers.name())),
+            restart("logs.addresses", json!(privacy.addresses.name())),
+            secret("logs.hash_key", json!(agent.logs.hash_key)),
+            restart("logs.audit_key", json!(agent.logs.audit_key)),
+            restart("logs.checkpoint_lines", json!(agent.logs.checkpoints.lines)),
+            restart("logs.checkpoint_seconds", json!(agent.logs.checkpoints.seconds)),
             restart("limits.calls", json!(limits.calls)),
             restart("limits.transactions", json!(limits.transactions)),
             restart("limits.registrations", json!(limits.registrations)),

@@ -239,6 +239,11 @@ impl<'a> Section<'_, 'a> {
         values
     }
 
+    /// A variable that others set, such as the service manager.
+    pub(super) fn environment(&self, name: &str) -> Option<&str> {
+        self.reader.variables.get(name).map(String::as_str)
+    }
+
     /// Whether it has this key.
     pub(super) fn has(&self, key: &str) -> bool {
         self.table.is_some_and(|table| table.contains_key(key))

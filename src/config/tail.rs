@@ -6,7 +6,7 @@ use std::path::Path;
 
 use regex::RegexBuilder;
 
-use super::file::{Reader, within};
+use super::file::Reader;
 use super::loki::label;
 use super::{Problem, Section};
 use crate::export::loki::push::is_label_name;
@@ -31,12 +31,6 @@ pub(super) fn read(reader: &mut Reader<'_>) -> Vec<Settings> {
         tails.push(tail);
     });
     tails
-}
-
-/// The rules of a file.
-pub fn rules(file: &Path) -> Result<Vec<Rule>, Vec<Problem>> {
-    let mut families = Families::default();
-    families.rules(file)
 }
 
 /// Families that were declared so far: the agent's own, and each configured one once.

@@ -1,8 +1,8 @@
 //! One line: a JSON object that is written straight into its buffer, with the places of what is personal in it.
 //!
 //! ```text
-//! {"timestamp":"2026-11-21T10:54:46.000000001Z","level":"info","call_id":"a84b4c76@pc33","component":"call",
-//!  "message":"call answered","metadata":{"setup":1.2,...},"trace_id":"6ae1..."}
+//! {"timestamp":"2026-11-21T10:54:46.000000001Z","log":"application","level":"info","call_id":"a84b4c76@pc33",
+//!  "component":"call","message":"call answered","metadata":{"setup":1.2,...},"trace_id":"6ae1..."}
 //! ```
 //!
 //! The buffer lacks its last brace: an audit line goes on with its number and the hash of the line before.
@@ -123,6 +123,8 @@ impl Line {
         };
         line.text.extend_from_slice(b"{\"timestamp\":\"");
         let _ = write!(line.text, "{at}");
+        line.text.extend_from_slice(b"\",\"log\":\"");
+        line.text.extend_from_slice(stream.name().as_bytes());
         line.text.extend_from_slice(b"\",\"level\":\"");
         line.text.extend_from_slice(level.name().as_bytes());
         match call_id {
@@ -417,7 +419,7 @@ mod tests {
     fn it_is_the_json_that_is_promised() {
         let (json, call_id) = shown(&line(), Treatment::Keep);
         let expected = serde_json::json!({
-            "timestamp": "1970-01-01T00:00:00.000000001Z", "level": "warn", "call_id": "a@192.0.2.1",
+            "timestamp": "1970-01-01T00:00:00.000000001Z", "log": "application", "level": "warn", "call_id": "a@192.0.2.1",
             "component": "call", "message": "call failed",
             "metadata": { "from": "sip:bob@example.com", "setup": 1.5, "status": 486, "forked": false,
                 "tenant": "a\"b\u{1b}[31m", "participants": ["sip:a@x", "sip:b@x"] },

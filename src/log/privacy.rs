@@ -133,6 +133,13 @@ impl Treatment {
     }
 }
 
+impl Treatment {
+    /// As [`FromStr`] reads it.
+    pub fn from_text(text: &str) -> Option<Self> {
+        text.parse().ok()
+    }
+}
+
 impl fmt::Display for Treatment {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())

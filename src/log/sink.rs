@@ -41,7 +41,7 @@ pub trait Sink: Send {
     fn settle(&mut self, now: Stamp) -> io::Result<()>;
 
     /// Opens its file anew (SIGUSR1).
-    fn reopen(&mut self) -> io::Result<()> {
+    fn reopen(&mut self, _now: Stamp) -> io::Result<()> {
         Ok(())
     }
 
