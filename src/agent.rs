@@ -16,6 +16,7 @@ mod pages;
 mod processes;
 mod reload;
 mod shared;
+mod shipping;
 pub mod sources;
 mod tap;
 mod traces;
@@ -46,6 +47,7 @@ use pages::Pages;
 pub use reload::Origin;
 use reload::Reload;
 use shared::Shared;
+use shipping::Shipping;
 use sources::Sources;
 use tap::Tap;
 
@@ -64,6 +66,12 @@ pub struct Settings {
     pub processes: process::Settings,
     /// What is logged, and where to.
     pub logs: log::Settings,
+    /// Where lines are sent.
+    pub loki: crate::export::loki::Settings,
+    /// Log files of other programs.
+    pub tails: Vec<crate::tail::Settings>,
+    /// Where it keeps what must survive it.
+    pub state: PathBuf,
 }
 
 impl Default for Settings {
@@ -75,6 +83,9 @@ impl Default for Settings {
             hep: HepSettings::default(),
             processes: process::Settings::default(),
             logs: log::Settings::default(),
+            loki: crate::export::loki::Settings::default(),
+            tails: Vec::new(),
+            state: PathBuf::from("/var/lib/sidetone"),
         }
     }
 }
@@ -128,17 +139,20 @@ fn attend(
     let web = web_config(&settings)?;
     let (hep, senders) = settings.hep.clone().open().map_err(Failure::broken)?;
     let hep_listens = hep.local();
-    let opened = log::open(&settings.logs, clock::now).map_err(Failure::broken)?;
+    let mut opened = log::open(&settings.logs, clock::now).map_err(Failure::broken)?;
     let logs = opened.logs().clone();
-    let shared = Arc::new(Shared::new(Metrics::with(config.metrics.clone()), logs));
+    let shipping = Shipping::open(&settings, &hep::host_name(), &mut opened)?;
+    let metrics = Metrics::with(config.metrics.clone()).with_tail(shipping.families());
+    let shared = Arc::new(Shared::new(metrics, logs, shipping.told()));
     let observer = config.observing();
     let traces = traces::open(&config, &shared)?;
     let reload = Arc::new(Reload::new(origin, config, &web, Arc::clone(&shared)));
     // Everything is open. No packet was looked at yet, and no other thread is there.
+    let (read, write) = shipping.directories();
     let needs = sandbox::Needs {
-        read: [reload.directories(), processes::reads(&settings.processes)].concat(),
-        write: settings.logs.directories(),
-        connects: traces.is_some() || !settings.hep.send.is_empty(),
+        read: [reload.directories().as_slice(), &processes::reads(&settings.processes), read].concat(),
+        write: [settings.logs.directories().as_slice(), write].concat(),
+        connects: traces.is_some() || shipping.connects() || !settings.hep.send.is_empty(),
     };
     let sandbox = sandbox::enter(&needs).map_err(Failure::broken)?;
 
@@ -148,6 +162,7 @@ fn attend(
     let (mut teller, exporter) = traces.unzip();
     let sender =
         exporter.map(|exporter| traces::Sender::start(exporter, |body| spawn("otlp", body))).transpose()?;
+    let mut shipping = shipping.start(|name, body| spawn(name, body))?;
     let tap = Tap::new(sources, hep, observer, events, Arc::clone(&shared));
     let capture = spawn("capture", move || tap.run())?;
     let queue = facts.clone();
@@ -186,7 +201,9 @@ fn attend(
     let joined = [capture.join(), telling.join(), polling.join()];
     senders.finish();
     sender.into_iter().for_each(traces::Sender::finish);
+    shipping.stop_reading();
     let logged = logging.finish();
+    shipping.finish();
     if !logged || joined.iter().any(Result::is_err) {
         return Err(Failure::broken("a thread died; this is a bug, please report it"));
     }

@@ -24,11 +24,13 @@ pub mod effective;
 mod file;
 mod hep;
 mod logs;
+mod loki;
 mod metrics;
 mod otlp;
 mod processes;
 mod quality;
 mod rules;
+mod tail;
 mod value;
 
 use file::{Reader, Section};
@@ -162,6 +164,13 @@ impl Config {
         });
         reader.section("hep", |section| hep::fill(section, &mut agent.hep));
         reader.section("logs", |section| logs::fill(section, &mut agent.logs));
+        reader.section("state", |section| {
+            if let Some(directory) = section.given::<String>("directory") {
+                agent.state = directory.into();
+            }
+        });
+        reader.section("loki", |section| loki::fill(section, &mut agent.loki));
+        agent.tails = tail::read(reader);
         reader.section("http", |section| {
             let addresses = |listen: &Vec<String>| match listen.iter().find(|at| address(at).is_none()) {
                 Some(wrong) => Err(format!("{wrong:?} is no address and port, as in 127.0.0.1:9767")),

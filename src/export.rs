@@ -2,6 +2,7 @@
 
 pub mod hep;
 pub mod json;
+pub mod loki;
 pub mod prometheus;
 pub mod table;
 pub mod trace_id;

@@ -16,6 +16,7 @@ pub mod analyze;
 pub mod call;
 pub mod capture;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod demux;
 pub mod event;
@@ -35,6 +36,7 @@ pub mod sip;
 #[path = "../tests/support/skipped.rs"]
 mod skipped;
 pub mod stamp;
+pub mod tail;
 pub mod trace;
 pub mod wire;
 

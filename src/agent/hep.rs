@@ -251,7 +251,7 @@ pub(super) fn health(stats: &HepStats) -> Option<(Condition, BTreeMap<String, Va
 }
 
 /// As the kernel has it; empty when it cannot be read.
-fn host_name() -> String {
+pub(super) fn host_name() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
 }
 

@@ -70,6 +70,8 @@ impl Pages {
             http: self.server.stats().snapshot(),
             hep: self.shared.hep.borrow().clone(),
             traces: self.shared.traces.borrow().clone(),
+            loki: self.shared.shipping.loki(),
+            tails: self.shared.shipping.tails(),
             started: Some(self.started),
             ..AgentStats::default()
         };
@@ -144,6 +146,7 @@ impl Pages {
         }));
         parts.extend(hep::health(&self.shared.hep.borrow()).map(|hep| part("hep", hep)));
         parts.extend(self.shared.traces.borrow().as_ref().map(|stats| part("otlp", traces::health(stats))));
+        parts.extend(self.shared.shipping.health().into_iter().map(|(name, state)| part(name, state)));
         parts
     }
 }

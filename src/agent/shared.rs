@@ -9,6 +9,7 @@ use tokio::sync::watch;
 
 use super::clock::now;
 use super::processes::Polling;
+use super::shipping::Told;
 use super::sources::Counted;
 use crate::event::{Event, Live, Sink};
 use crate::export::prometheus::{HepStats, Metrics, TraceStats};
@@ -49,6 +50,8 @@ pub(super) struct Shared {
     pub(super) polling: Polling,
     /// What became of traces; none where there are none.
     pub(super) traces: watch::Sender<Option<TraceStats>>,
+    /// Lines on their way out.
+    pub(super) shipping: Told,
     /// How often the capture thread came around.
     pub(super) rounds: AtomicU64,
     orders: Mutex<Option<Orders>>,
@@ -65,7 +68,7 @@ pub(super) struct Shared {
 
 impl Shared {
     /// Nothing has happened yet.
-    pub(super) fn new(metrics: Metrics, logs: Logs) -> Self {
+    pub(super) fn new(metrics: Metrics, logs: Logs, shipping: Told) -> Self {
         Self {
             stop: AtomicBool::new(false),
             wanted: AtomicBool::new(false),
@@ -75,6 +78,7 @@ impl Shared {
             hep: watch::Sender::new(HepStats::default()),
             polling: Polling::default(),
             traces: watch::Sender::new(None),
+            shipping,
             rounds: AtomicU64::new(0),
             orders: Mutex::default(),
             is_ordered: AtomicBool::new(false),

@@ -170,6 +170,7 @@ mod tests {
     use std::os::fd::RawFd;
 
     use super::*;
+    use crate::agent::shipping::Told;
     use crate::agent::{HepSettings, sources};
     use crate::capture::live::Interface;
     use crate::capture::ring::Socket;
@@ -262,7 +263,7 @@ mod tests {
             HepSettings::default().open().unwrap().0,
             observer::Settings::default(),
             events,
-            Arc::new(Shared::new(Metrics::new(), Logs::off())),
+            Arc::new(Shared::new(Metrics::new(), Logs::off(), Told::default())),
         );
         tap.take();
         tap.look_up(second(1_000_000));

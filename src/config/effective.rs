@@ -64,6 +64,7 @@ impl Config {
         let Self { agent, observer, metrics, otlp } = self;
         let (capture, incoming, outgoing) = (&agent.capture, &agent.hep.incoming, &agent.hep.outgoing);
         let processes = &agent.processes;
+        let loki = &agent.loki;
         let (limits, rating, calls) = (&observer.limits, &observer.rating, &observer.calls);
         let now = |key, value| Setting { key, value, taken: Taken::Now, secret: false };
         let restart = |key, value| Setting { key, value, taken: Taken::Restart, secret: false };
@@ -95,6 +96,28 @@ impl Config {
             restart("hep.rtcp", json!(outgoing.rtcp)),
             restart("hep.reports", json!(outgoing.reports)),
             restart("hep.spool_bytes", json!(outgoing.spool_bytes)),
+            restart("state.directory", json!(agent.state)),
+            restart("loki.url", json!(loki.url.as_ref().map(ToString::to_string))),
+            restart("loki.tenant", json!(loki.tenant)),
+            restart("loki.user", json!(loki.user)),
+            restart("loki.password_file", json!(loki.password_file)),
+            restart("loki.bearer_file", json!(loki.bearer_file)),
+            restart("loki.ca", json!(loki.ca)),
+            restart(
+                "loki.labels",
+                loki.labels.iter().map(|(name, value)| format!("{name}={value}")).collect(),
+            ),
+            restart("loki.streams", json!(loki.streams)),
+            restart("loki.users", json!(loki.privacy.users.name())),
+            restart("loki.numbers", json!(loki.privacy.numbers.name())),
+            restart("loki.addresses", json!(loki.privacy.addresses.name())),
+            restart("loki.spool", json!(loki.spool)),
+            restart("loki.spool_bytes", json!(loki.spool_bytes)),
+            restart("loki.batch_bytes", json!(loki.batch_bytes)),
+            restart("loki.batch_lines", json!(loki.batch_lines)),
+            restart("loki.batch_seconds", json!(loki.batch_wait.as_secs_f64())),
+            restart("loki.timeout_seconds", json!(loki.timeout.as_secs_f64())),
+            restart("tail", agent.tails.iter().map(super::tail::shown).collect()),
             now("metrics.aliases", json!(if metrics.aliases { &["siprec"][..] } else { &[] })),
             now("metrics.sessions_max", json!(metrics.sessions_max)),
             restart("metrics.series_max", json!(metrics.series_max)),
@@ -338,7 +361,9 @@ mod tests {
         let process = "[[processes]]\nname = \"p\"\ncommand = \"c\"\nexe = \"/e\"\ncgroup = \"/c\"\nunit = \"u\"\n\
                        pid_file = \"/p\"\nmemory_budget = 1\n";
         let trunk = "[[trunks]]\nname = \"t\"\npeers = \"10.0.0.1\"\ncapacity_in = 1\ncapacity_out = 2\n";
-        let document = config(&(rules.concat() + process + trunk)).document();
+        let tail = "[[tail]]\nname = \"t\"\npaths = \"/t\"\n[[tail.rule]]\nmetric = \"g\"\ntype = \"gauge\"\n\
+                    help = \"h\"\nvalue = \"v\"\n";
+        let document = config(&(rules.concat() + process + trunk + tail)).document();
         for key in asked {
             let mut path = key.split('.');
             let section = &document[path.next().unwrap()];

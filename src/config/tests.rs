@@ -54,6 +54,50 @@ sample_ratio = 0.25
 mos_bound = 3.1
 vantage = "edge"
 users = "omit"
+[state]
+directory = "/srv/sidetone"
+
+[loki]
+url = "https://loki.example:3100"
+tenant = "voip"
+user = "agent"
+password_file = "/etc/sidetone/loki.password"
+bearer_file = "/etc/sidetone/loki.token"
+ca = "/etc/sidetone/ca.pem"
+labels = ["site=berlin"]
+streams = ["application", "audit"]
+users = "mask"
+numbers = "mask"
+addresses = "drop"
+spool = "/srv/spool"
+spool_bytes = 10_000_000
+batch_bytes = 100_000
+batch_lines = 500
+batch_seconds = 2.5
+timeout_seconds = 5
+
+[[tail]]
+name = "chat"
+paths = ["/var/log/chat/*.log"]
+format = "json"
+from_start = true
+send = false
+labels = ["team=chat"]
+timestamp = "time"
+line_bytes = 1000
+
+[[tail.rule]]
+metric = "chat_seconds"
+type = "histogram"
+help = "How long it took"
+when = { event = ["chat", "talk"], ok = true }
+pattern = 'took (?P<took>\d+)'
+field = "message"
+value = "took"
+scale = 0.001
+labels = { status = "status", stage = "=llm" }
+buckets = [0.1, 1, 10]
+series_max = 20
 
 [http]
 listen = ["127.0.0.1:9000", "[::1]:9000"]
@@ -232,7 +276,7 @@ fn variables_stand_over_the_file() {
         ("SIDETONE_SIP_CORRELATION_HEADERS", "X-A, X-B"),
         ("SIDETONE_CONFIG", "s.toml"),
         ("SIDETONE_HTTP_LISTEN", "127.0.0.1:9000,[::1]:9000"),
-        ("SIDETONE_LOKI_URL", "for a section that is not there yet"),
+        ("SIDETONE_OTHERS_URL", "for a section that is not there"),
         ("PATH", "/bin"),
     ]);
     let config = read("s.toml", "[limits]\ncalls = 'wrong'\nstreams = 7", &given).unwrap();
@@ -384,7 +428,7 @@ fn every_key_is_documented_and_no_other() {
         let (section, name) = key.rsplit_once('.').unwrap();
         let heading = match section {
             "tenants" | "routes" => "### `[[tenants]]`, `[[routes]]`".to_owned(),
-            "trunks" => "### `[[trunks]]`".to_owned(),
+            "trunks" | "tail" | "tail.rule" => format!("### `[[{section}]]`"),
             _ if section.contains('"') => "### `[quality.codecs.\"NAME\"]`".to_owned(),
             _ => format!("### `[{section}]`"),
         };

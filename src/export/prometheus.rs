@@ -26,6 +26,7 @@ mod process;
 mod protobuf;
 mod ready;
 mod sessions;
+mod shipping;
 mod sip;
 mod siprec;
 mod traces;
@@ -34,6 +35,7 @@ mod trunk;
 use std::collections::HashMap;
 use std::io::{self, Write};
 use std::ops::RangeInclusive;
+use std::sync::Arc;
 
 use foldhash::fast::RandomState;
 use prometheus_client::encoding::{prometheus_protobuf, text as openmetrics};
@@ -43,6 +45,7 @@ use prometheus_client::registry::Registry;
 use crate::call::classify::Network;
 use crate::event::{Call, CallResult, Event, Live, Sink, StreamCounts, Totals};
 use crate::process::Snapshot;
+use crate::tail::metric::Families;
 use catalogue::Entry;
 use family::Declare;
 
@@ -71,6 +74,8 @@ pub struct Metrics {
     local: siprec::Local,
     aliases: bool,
     sessions_max: usize,
+    /// Those that rules make of log lines.
+    tail: Option<Arc<Families>>,
 }
 
 /// What is served, and how much of it at most.
@@ -155,9 +160,16 @@ impl Metrics {
             local: siprec::Local { networks: Vec::new(), ports: options.rtp_ports.clone() },
             aliases: false,
             sessions_max: 0,
+            tail: None,
         };
         metrics.configure(options);
         metrics
+    }
+
+    /// Serves what rules make of log lines too.
+    pub fn with_tail(mut self, families: Option<Arc<Families>>) -> Self {
+        self.tail = families;
+        self
     }
 
     /// Other options from now on, but for `series_max`. What was counted stays.
@@ -205,7 +217,8 @@ impl Metrics {
 
     /// Takes what the agent knows about itself. To be called before each scrape.
     pub fn agent(&mut self, stats: &AgentStats) {
-        self.agent.set(stats);
+        let overflow = self.tail.as_ref().map(|tail| tail.overflow());
+        self.agent.set(stats, overflow);
     }
 
     /// Takes what a look at the processes and the host has found.
@@ -237,6 +250,10 @@ impl Metrics {
             }
             Exposition::Protobuf => {
                 body = prometheus_protobuf::encode_to_vec(&self.registry).map_err(io::Error::other)?;
+                if let Some(tail) = &self.tail {
+                    let rules = prometheus_protobuf::encode_to_vec(tail.registry());
+                    body.extend(rules.map_err(io::Error::other)?);
+                }
                 self.sessions.write_protobuf(&mut body);
             }
         }
@@ -247,6 +264,9 @@ impl Metrics {
     fn text(&self) -> io::Result<String> {
         let mut body = String::new();
         openmetrics::encode_registry(&mut body, &self.registry).map_err(io::Error::other)?;
+        if let Some(tail) = &self.tail {
+            openmetrics::encode_registry(&mut body, tail.registry()).map_err(io::Error::other)?;
+        }
         Ok(text::in_order(&body))
     }
 
@@ -315,7 +335,8 @@ mod tests {
 
     /// Facts that give every family a value.
     fn fed() -> Metrics {
-        let mut metrics = Metrics::with(Options { series_max: 8, ..Options::default() });
+        let mut metrics = Metrics::with(Options { series_max: 8, ..Options::default() })
+            .with_tail(Some(Arc::new(Families::new(&[]))));
         let peer = samples::call().source.ip.to_string();
         let trunk = Trunk {
             name: "carrier".into(),
@@ -361,6 +382,12 @@ mod tests {
                 connections: 1,
             },
             traces: Some(TraceStats::default()),
+            loki: Some(crate::export::loki::Counters {
+                failures: vec![("busy", 1)],
+                lost: vec![("full", 0)],
+                ..Default::default()
+            }),
+            tails: vec![crate::tail::Stats { name: "app".into(), ..Default::default() }],
             started: Some(samples::START),
             cpu_seconds: Some(1.5),
             resident_bytes: Some(1 << 20),

@@ -189,6 +189,7 @@ impl Opened {
 
     /// One more output.
     pub fn add(&mut self, output: Output) {
+        self.logs.want(output.streams());
         self.writer.outputs.push(output);
     }
 

@@ -217,6 +217,19 @@ impl Policy {
         self.treatments == Treatments::KEPT
     }
 
+    /// A text of somebody else's, such as a line of another program: what looks personal in it is treated.
+    pub fn text(&self, text: &str) -> String {
+        if self.keeps_all() {
+            return text.to_owned();
+        }
+        let mut shown = Vec::with_capacity(text.len());
+        Personal::text(text).pieces(&mut |kind, piece| match kind {
+            Some(kind) => self.put(kind, piece.as_bytes(), &mut shown),
+            None => shown.extend_from_slice(piece.as_bytes()),
+        });
+        String::from_utf8_lossy(&shown).into_owned()
+    }
+
     /// Puts what becomes of a piece.
     pub(super) fn put(&self, kind: Kind, piece: &[u8], to: &mut Vec<u8>) {
         match self.treatments.of(kind) {

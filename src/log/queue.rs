@@ -26,7 +26,7 @@ struct Inner {
     audit_sequence: AtomicU64,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Limits {
     filter: Filter,
     rate: Rate,
@@ -107,6 +107,13 @@ impl Logs {
     pub fn configure(&self, filter: Filter, rate: Rate, mos_below: f64) {
         let wanted = self.0.limits.load().wanted;
         self.0.limits.store(Arc::new(Limits { filter, rate, mos_below, wanted }));
+    }
+
+    /// These logs go somewhere, too.
+    pub fn want(&self, streams: [bool; 3]) {
+        let mut limits = Limits::clone(&self.0.limits.load());
+        limits.wanted.iter_mut().zip(streams).for_each(|(wanted, more)| *wanted |= more);
+        self.0.limits.store(Arc::new(limits));
     }
 
     /// The time for a line: later than that of any line before, so that two lines never look the same.

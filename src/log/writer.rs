@@ -59,6 +59,10 @@ impl Output {
         Self { sink, streams, policy, state: State::default() }
     }
 
+    pub(super) fn streams(&self) -> [bool; 3] {
+        self.streams
+    }
+
     fn takes(&self, stream: Stream) -> bool {
         self.streams.get(stream.index()).is_some_and(|takes| *takes)
     }

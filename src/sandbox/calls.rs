@@ -239,6 +239,7 @@ const ALWAYS: &[c_long] = &[
     libc::SYS_read,
     libc::SYS_readv,
     libc::SYS_pread64,
+    libc::SYS_pwrite64,
     libc::SYS_write,
     libc::SYS_writev,
     libc::SYS_close,

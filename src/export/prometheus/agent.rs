@@ -6,6 +6,7 @@ use crate::http::Snapshot;
 use super::family::{Counters, Declare, Gauges, Histograms, ReadyHistograms, RealCounters, RealGauges};
 use super::hep::{HepMetrics, HepStats};
 use super::ready::ReadyHistogram;
+use super::shipping::ShippingMetrics;
 use super::traces::{TraceMetrics, TraceStats};
 
 /// What the agent knows about itself, as totals since it started. What it does not know is absent.
@@ -23,6 +24,10 @@ pub struct AgentStats {
     pub hep: HepStats,
     /// What became of traces; `None` where there are none.
     pub traces: Option<TraceStats>,
+    /// What was sent to Loki; `None` where nothing is.
+    pub loki: Option<crate::export::loki::Counters>,
+    /// What was read of other programs' files.
+    pub tails: Vec<crate::tail::Stats>,
     /// When the agent started.
     pub started: Option<Stamp>,
     /// Processor time of the whole process.
@@ -67,6 +72,7 @@ pub(super) struct AgentMetrics {
     http: HttpMetrics,
     hep: HepMetrics,
     traces: TraceMetrics,
+    shipping: ShippingMetrics,
 }
 
 impl AgentMetrics {
@@ -100,10 +106,11 @@ impl AgentMetrics {
             http: HttpMetrics::declare(on),
             hep: HepMetrics::declare(on),
             traces: TraceMetrics::declare(on),
+            shipping: ShippingMetrics::declare(on),
         }
     }
 
-    pub(super) fn set(&self, stats: &AgentStats) {
+    pub(super) fn set(&self, stats: &AgentStats, tail_overflow: Option<u64>) {
         self.up.clear();
         for source in &stats.sources {
             let interface = || [source.interface.clone().into()];
@@ -139,6 +146,7 @@ impl AgentMetrics {
         if let Some(traces) = &stats.traces {
             self.traces.set(traces);
         }
+        self.shipping.set(stats.loki.as_ref(), &stats.tails, tail_overflow);
     }
 
     pub(super) fn scraped(&self, seconds: f64) {
