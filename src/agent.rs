@@ -8,10 +8,12 @@
 //! One thread owns all call and stream state. What leaves it are events over a bounded queue and a snapshot when a
 //! scrape asks for one: nobody who is slow can hold it up; what the queue has no room for is counted.
 
+mod account;
 mod clock;
 mod demo;
 mod hep;
 mod itself;
+mod journal;
 mod pages;
 mod reload;
 mod shared;
@@ -27,7 +29,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::capture::hep::Listen;
 use crate::capture::live;
@@ -120,6 +122,7 @@ fn attend(
     let hep_listens = hep.local();
     let opened = log::open(&settings.logs, clock::now).map_err(Failure::broken)?;
     let logs = opened.logs().clone();
+    let journal = journal::Journal::new(&settings.logs, opened.health());
     let shared = Arc::new(Shared::new(Metrics::with(config.metrics.clone()), logs));
     let observer = config.observing();
     let reload = Arc::new(Reload::new(origin, config, &web, Arc::clone(&shared)));
@@ -133,16 +136,14 @@ fn attend(
 
     let (events, facts) = crossbeam_channel::bounded(EVENT_QUEUE);
     let logging = opened.start(|name, body| spawn(name, body))?;
+    log::bridge::listen(shared.logs.clone(), clock::now);
+    account::started(&shared.logs, &settings, &sandbox);
     let senders = hep::Senders::start(senders, |body| spawn("hep", body))?;
     let tap = Tap::new(sources, hep, observer, events, Arc::clone(&shared));
     let capture = spawn("capture", move || tap.run())?;
     let queue = facts.clone();
     let told = Arc::clone(&shared);
-    let telling = spawn("facts", move || {
-        for fact in facts {
-            told.take(fact);
-        }
-    })?;
+    let telling = spawn("facts", move || told.take_all(&facts))?;
 
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -151,13 +152,14 @@ fn attend(
         .map_err(|error| Failure::broken(format_args!("starting the runtime: {error}")))?;
     say(&settings, &listeners, &hep_listens, &web, &sandbox);
     let server = Server::new(http::Settings::default(), web);
-    let pages = Pages::new(Arc::clone(&shared), Arc::clone(&server), reload, sandbox, queue);
+    let pages = Pages::new(Arc::clone(&shared), Arc::clone(&server), reload, sandbox, queue, journal);
     let served = runtime.block_on(serve(&server, listeners, Arc::new(pages)));
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     // Capture ends first; what it has told by then is taken in, and then nobody is left to tell.
     shared.stop.store(true, Ordering::Release);
     let joined = [capture.join(), telling.join()];
     senders.finish();
+    account::stopped(&shared.logs);
     let logged = logging.finish();
     if !logged || joined.iter().any(Result::is_err) {
         return Err(Failure::broken("a thread died; this is a bug, please report it"));
@@ -224,6 +226,8 @@ async fn serve(server: &Arc<Server>, listeners: Listeners, pages: Arc<Pages>) ->
     let hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let reopen = signal(SignalKind::user_defined1())?;
+    tokio::spawn(reopening(reopen, pages.shared().logs.clone()));
     let stop = async move {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -235,6 +239,13 @@ async fn serve(server: &Arc<Server>, listeners: Listeners, pages: Arc<Pages>) ->
     // Without a service manager there is nobody to tell. Signals are taken by now.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     server.serve(listeners, pages, stop).await
+}
+
+/// For those who turn log files over themselves.
+async fn reopening(mut asked: Signal, logs: log::Logs) {
+    while asked.recv().await.is_some() {
+        logs.reopen();
+    }
 }
 
 /// Events that wait for the facts thread: about four seconds of windows of 20,000 streams.

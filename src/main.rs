@@ -51,6 +51,7 @@ fn main() -> ExitCode {
             Err(code) => code,
         },
         Command::Simulate(args) => simulate(&args),
+        Command::Audit(command) => ExitCode::from(sidetone::log::audit::command::run(&command)),
         Command::Metrics => print(catalogue::markdown(Metrics::new().catalogue()).as_bytes()),
         Command::Completions { shell } => completions(shell),
         Command::Man { command } => manual(command.as_deref()),

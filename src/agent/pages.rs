@@ -10,14 +10,15 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::journal::Journal;
 use super::reload::Reload;
 use super::shared::{Fact, Shared};
 use super::sources::Counted;
-use super::{clock, hep, itself};
+use super::{account, clock, hep, itself};
 use crate::Stamp;
 use crate::event::{Live, LiveCall, LiveStream};
 use crate::export::prometheus::{AgentStats, Exposition, SourceStats};
-use crate::http::{Condition, Content, Format, Health, Later, Part, Query, Refusal, Server};
+use crate::http::{Access, Condition, Content, Format, Health, Later, Part, Query, Refusal, Server};
 use crate::sandbox::Report;
 
 /// The pages of one agent.
@@ -29,6 +30,7 @@ pub(super) struct Pages {
     /// The queue to the facts thread; read by nobody here.
     queue: Receiver<Fact>,
     started: Stamp,
+    journal: Journal,
 }
 
 impl Pages {
@@ -38,8 +40,9 @@ impl Pages {
         reload: Arc<Reload>,
         sandbox: Report,
         queue: Receiver<Fact>,
+        journal: Journal,
     ) -> Self {
-        Self { shared, server, reload, sandbox, queue, started: clock::now() }
+        Self { shared, server, reload, sandbox, queue, started: clock::now(), journal }
     }
 
     pub(super) fn reload(&self) -> &Arc<Reload> {
@@ -65,6 +68,7 @@ impl Pages {
             events_lost: self.shared.lost_events.load(Ordering::Relaxed),
             http: self.server.stats().snapshot(),
             hep: self.shared.hep.borrow().clone(),
+            logs: self.journal.stats(&self.shared.logs),
             started: Some(self.started),
             ..AgentStats::default()
         };
@@ -117,6 +121,8 @@ impl Pages {
             part("sandbox", (weakened, self.sandbox.detail())),
             self.reload.part(),
         ];
+        parts.push(part("logs", self.journal.health(&self.shared.logs)));
+        parts.extend(self.journal.disk().map(|disk| part("disk", disk)));
         parts.extend(hep::health(&self.shared.hep.borrow()).map(|hep| part("hep", hep)));
         parts
     }
@@ -183,6 +189,10 @@ impl Content for Pages {
             worst.truncate(limit);
             json(&json!({ "at": live.at, "total": live.streams.len(), "streams": worst }))
         })
+    }
+
+    fn accessed(&self, access: &Access<'_>) {
+        account::accessed(&self.shared.logs, access);
     }
 
     fn config(&self) -> Later<'_, Result<Vec<u8>, Refusal>> {

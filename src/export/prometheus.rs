@@ -19,6 +19,7 @@ mod exemplar;
 mod family;
 mod hep;
 mod live;
+mod logs;
 mod media;
 mod observer;
 mod protobuf;
@@ -44,6 +45,7 @@ use family::Declare;
 
 pub use agent::{AgentStats, SourceStats};
 pub use hep::HepStats;
+pub use logs::LogStats;
 pub use trunk::{Peer, Trunk};
 
 /// All metric families, and the registry they are written from.

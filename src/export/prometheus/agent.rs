@@ -5,6 +5,7 @@ use crate::http::Snapshot;
 
 use super::family::{Counters, Declare, Gauges, Histograms, ReadyHistograms, RealCounters, RealGauges};
 use super::hep::{HepMetrics, HepStats};
+use super::logs::{LogMetrics, LogStats};
 use super::ready::ReadyHistogram;
 
 /// What the agent knows about itself, as totals since it started. What it does not know is absent.
@@ -20,6 +21,8 @@ pub struct AgentStats {
     pub http: Snapshot,
     /// What HEP has done.
     pub hep: HepStats,
+    /// What the logs have done.
+    pub logs: LogStats,
     /// When the agent started.
     pub started: Option<Stamp>,
     /// Processor time of the whole process.
@@ -63,6 +66,7 @@ pub(super) struct AgentMetrics {
     threads: Gauges<0>,
     http: HttpMetrics,
     hep: HepMetrics,
+    logs: LogMetrics,
 }
 
 impl AgentMetrics {
@@ -95,6 +99,7 @@ impl AgentMetrics {
             threads: on.gauge("sidetone_threads", &[], "Threads of the agent"),
             http: HttpMetrics::declare(on),
             hep: HepMetrics::declare(on),
+            logs: LogMetrics::declare(on),
         }
     }
 
@@ -131,6 +136,7 @@ impl AgentMetrics {
         }
         self.http.set(&stats.http);
         self.hep.set(&stats.hep);
+        self.logs.set(&stats.logs);
     }
 
     pub(super) fn scraped(&self, seconds: f64) {
