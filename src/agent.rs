@@ -8,10 +8,12 @@
 //! One thread owns all call and stream state. What leaves it are events over a bounded queue and a snapshot when a
 //! scrape asks for one: nobody who is slow can hold it up; what the queue has no room for is counted.
 
+mod account;
 mod clock;
 mod demo;
 mod hep;
 mod itself;
+mod journal;
 mod pages;
 mod processes;
 mod reload;
@@ -30,7 +32,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::capture::hep::Listen;
 use crate::capture::live;
@@ -141,6 +143,7 @@ fn attend(
     let hep_listens = hep.local();
     let mut opened = log::open(&settings.logs, clock::now).map_err(Failure::broken)?;
     let logs = opened.logs().clone();
+    let journal = journal::Journal::new(&settings.logs, opened.health());
     let shipping = Shipping::open(&settings, &hep::host_name(), &mut opened)?;
     let metrics = Metrics::with(config.metrics.clone()).with_tail(shipping.families());
     let shared = Arc::new(Shared::new(metrics, logs, shipping.told()));
@@ -158,8 +161,10 @@ fn attend(
 
     let (events, facts) = crossbeam_channel::bounded(EVENT_QUEUE);
     let logging = opened.start(|name, body| spawn(name, body))?;
+    log::bridge::listen(shared.logs.clone(), clock::now);
+    account::started(&shared.logs, &settings, &sandbox);
     let senders = hep::Senders::start(senders, |body| spawn("hep", body))?;
-    let (mut teller, exporter) = traces.unzip();
+    let (teller, exporter) = traces.unzip();
     let sender =
         exporter.map(|exporter| traces::Sender::start(exporter, |body| spawn("otlp", body))).transpose()?;
     let mut shipping = shipping.start(|name, body| spawn(name, body))?;
@@ -167,14 +172,7 @@ fn attend(
     let capture = spawn("capture", move || tap.run())?;
     let queue = facts.clone();
     let told = Arc::clone(&shared);
-    let telling = spawn("facts", move || {
-        for fact in facts {
-            if let Some(teller) = &mut teller {
-                teller.look_at(&fact);
-            }
-            told.take(fact);
-        }
-    })?;
+    let telling = spawn("facts", move || told.take_all(&facts, teller))?;
 
     let polls = Arc::clone(&shared);
     let watched = settings.processes.clone();
@@ -192,7 +190,7 @@ fn attend(
         .map_err(|error| Failure::broken(format_args!("starting the runtime: {error}")))?;
     say(&settings, &listeners, &hep_listens, &web, &sandbox);
     let server = Server::new(http::Settings::default(), web);
-    let pages = Pages::new(Arc::clone(&shared), Arc::clone(&server), reload, sandbox, rights, queue);
+    let pages = Pages::new(Arc::clone(&shared), Arc::clone(&server), reload, sandbox, rights, queue, journal);
     let served = runtime.block_on(serve(&server, listeners, Arc::new(pages)));
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     // Capture ends first; what it has told by then is taken in, and then nobody is left to tell.
@@ -202,6 +200,7 @@ fn attend(
     senders.finish();
     sender.into_iter().for_each(traces::Sender::finish);
     shipping.stop_reading();
+    account::stopped(&shared.logs);
     let logged = logging.finish();
     shipping.finish();
     if !logged || joined.iter().any(Result::is_err) {
@@ -270,6 +269,8 @@ async fn serve(server: &Arc<Server>, listeners: Listeners, pages: Arc<Pages>) ->
     let hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let reopen = signal(SignalKind::user_defined1())?;
+    tokio::spawn(reopening(reopen, pages.shared().logs.clone()));
     let stop = async move {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -281,6 +282,13 @@ async fn serve(server: &Arc<Server>, listeners: Listeners, pages: Arc<Pages>) ->
     // Without a service manager there is nobody to tell. Signals are taken by now.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     server.serve(listeners, pages, stop).await
+}
+
+/// For those who turn log files over themselves.
+async fn reopening(mut asked: Signal, logs: log::Logs) {
+    while asked.recv().await.is_some() {
+        logs.reopen();
+    }
 }
 
 /// Events that wait for the facts thread: about four seconds of windows of 20,000 streams.

@@ -38,6 +38,9 @@ pub enum Command {
     /// Look into the heap of another process: what is in use, what is free, how it lies
     #[command(after_long_help = HEAP_EXAMPLES)]
     Heap(Heap),
+    /// Check that nobody changed the audit, and change its key
+    #[command(subcommand)]
+    Audit(Audit),
     /// Print the catalogue of every metric, as Markdown
     #[command(after_long_help = METRICS_EXAMPLES)]
     Metrics,
@@ -90,6 +93,45 @@ pub struct Analyze {
     /// Colour in the table; NO_COLOR is respected
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = When::Auto)]
     pub color: When,
+}
+
+/// `sidetone audit`
+#[derive(Clone, Debug, Subcommand)]
+pub enum Audit {
+    /// Check chain and signatures; name the first line that is not right
+    #[command(after_long_help = AUDIT_VERIFY_EXAMPLES)]
+    Verify(AuditVerify),
+    /// Make the next key beside this one; the agent takes it at its next reload or start
+    RotateKey {
+        /// File of the key that is in use
+        key: PathBuf,
+    },
+}
+
+/// `sidetone audit verify`
+#[derive(Clone, Debug, Args)]
+pub struct AuditVerify {
+    /// Files of the audit, compressed or not, or directories of them
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Public key that is trusted: its file, or its 64 digits; may be given several times
+    #[arg(long, value_name = "KEY")]
+    pub key: Vec<String>,
+    /// Number of a line that is known to have been written: fewer means that the end was cut off
+    #[arg(long, value_name = "N")]
+    pub expect_seq: Option<u64>,
+    /// For people, or for programs
+    #[arg(long, value_enum, default_value_t = AuditFormat::Text)]
+    pub format: AuditFormat,
+}
+
+/// Form of the verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AuditFormat {
+    /// A line, and notes
+    Text,
+    /// One document
+    Json,
 }
 
 /// Form of the report.
@@ -217,6 +259,11 @@ const ROOT_EXAMPLES: &str = "\
 Examples:
   sidetone analyze evening.pcapng
   sidetone simulate --calls 10 --loss 2 -w calls.pcap";
+
+const AUDIT_VERIFY_EXAMPLES: &str = "\
+Examples:
+  sidetone audit verify /var/log/sidetone
+  sidetone audit verify --key audit.key.pub --expect-seq 4711 /var/log/sidetone";
 
 const ANALYZE_EXAMPLES: &str = "\
 Examples:

@@ -12,6 +12,7 @@
 //! output has its own.
 
 pub mod audit;
+pub mod bridge;
 pub mod file;
 pub mod journald;
 pub mod keep;

@@ -52,6 +52,7 @@ fn main() -> ExitCode {
         Command::Simulate(args) => simulate(&args),
         Command::Heap(args) => ExitCode::from(process::report::run(&args)),
         Command::SecondProcess => ExitCode::from(process::second::serve()),
+        Command::Audit(command) => ExitCode::from(sidetone::log::audit::command::run(&command)),
         Command::Metrics => print(catalogue::markdown(Metrics::new().catalogue()).as_bytes()),
         Command::Completions { shell } => completions(shell),
         Command::Man { command } => manual(command.as_deref()),

@@ -31,6 +31,11 @@ fn start(mut config: Config, origin: Origin) -> Result<(), Failure> {
     let listeners = bind(&config.agent.listen).map_err(Failure::broken)?;
     let stage = Stage::new(now().plus_nanos(-HISTORY_NANOS)).map_err(Failure::broken)?;
     config.agent.capture = sources::Settings { interfaces: vec![NAME.into()], ..config.agent.capture };
+    // What is shown on the terminal is where to look, and not each call.
+    let usual = crate::log::Settings::default().places;
+    if config.agent.logs.places == usual {
+        config.agent.logs.places = Default::default();
+    }
     let sources = Sources::of(config.agent.capture.clone(), vec![Box::new(stage)]);
     attend(config, origin, sources, listeners, None, say)
 }

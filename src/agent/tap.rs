@@ -10,7 +10,7 @@ use super::hep::{Hep, Outlets};
 use super::shared::{Fact, Shared};
 use super::sources::Sources;
 use crate::Stamp;
-use crate::event::{Event, Live};
+use crate::event::Live;
 use crate::observer::{self, Observer};
 
 /// Owns the taps and all call and stream state.
@@ -146,8 +146,8 @@ pub(super) fn is_due(next: &mut Stamp, now: Stamp, every_nanos: i64) -> bool {
 }
 
 /// Never waits: what finds no room is counted.
-pub(super) fn tell(events: &Sender<Fact>, shared: &Shared, event: Event) {
-    if events.try_send(Fact::Event(Box::new(event))).is_err() {
+pub(super) fn send(events: &Sender<Fact>, shared: &Shared, fact: Fact) {
+    if events.try_send(fact).is_err() {
         shared.lost_events.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -175,6 +175,7 @@ mod tests {
     use crate::capture::live::Interface;
     use crate::capture::ring::Socket;
     use crate::capture::{self, Take};
+    use crate::event::Event;
     use crate::export::prometheus::Metrics;
     use crate::log::Logs;
     use crate::wire::{Frame, LinkType};
@@ -279,7 +280,7 @@ mod tests {
                     Event::Call(call) => Some(call.call_id),
                     _ => None,
                 },
-                Fact::Live(_) => None,
+                Fact::Live(_) | Fact::Described(_) => None,
             })
             .collect();
         assert_eq!(ended, ["after"]);

@@ -44,6 +44,7 @@ impl Teller {
     pub(super) fn look_at(&mut self, fact: &Fact) {
         match fact {
             Fact::Event(event) => self.outbox.put(self.traces.take(event)),
+            Fact::Described(_) => {}
             Fact::Live(_) => {
                 let stats = TraceStats { decided: self.traces.counts(), export: self.outbox.counters() };
                 self.shared.traces.send_replace(Some(stats));

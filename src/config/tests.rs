@@ -2,6 +2,7 @@ use std::fmt::Write;
 
 use super::*;
 use crate::event::Band;
+use crate::log::{Level, Place, Stream};
 use crate::rtp::payload::{Codec, Format};
 
 fn variables(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -102,6 +103,33 @@ series_max = 20
 [http]
 listen = ["127.0.0.1:9000", "[::1]:9000"]
 web_config = "web-config.yml"
+
+[logs]
+directory = "/var/log/sidetone"
+file = "/var/log/sidetone/all.log"
+application = ["journald", "stdout"]
+audit = ["file", "stdout"]
+diagnostics = "stderr"
+level = "warn"
+diagnostics_level = "debug"
+components = ["http=debug"]
+format = "json"
+rotate_bytes = 5000
+rotate_daily = false
+keep_full_files = 3
+application_days = 9
+audit_days = 36
+diagnostics_days = 3
+lines_per_second = 20
+burst = 30
+mos_below = 3.6
+users = "hash"
+numbers = "mask"
+addresses = "drop"
+hash_key = "sixteen bytes or more"
+audit_key = "/var/lib/sidetone/audit.key"
+checkpoint_lines = 10
+checkpoint_seconds = 6
 
 [limits]
 calls = 1_000
@@ -257,6 +285,43 @@ fn hep_is_configured_both_ways() {
         "s.toml:6: hep.connections is wrong; it must be between 1 and 65536",
     ];
     assert_eq!(problems(wrong, &[]), expected);
+}
+
+#[test]
+fn logs_go_where_they_are_told() {
+    let logs = read("s.toml", ALL, &BTreeMap::new()).unwrap().agent.logs;
+    assert_eq!(
+        logs.places,
+        [vec![Place::Stdout, Place::Journald], vec![Place::File, Place::Stdout], vec![Place::Stderr]]
+    );
+    assert_eq!(logs.filter.levels, [Level::Warn, Level::Warn, Level::Debug]);
+    assert!(logs.filter.admits(Stream::Application, Level::Debug, "http"));
+    assert!(!logs.filter.admits(Stream::Application, Level::Info, "call"));
+    assert_eq!(logs.directories(), [Path::new("/var/lib/sidetone"), Path::new("/var/log/sidetone")]);
+
+    let usual = read("s.toml", "", &BTreeMap::new()).unwrap().agent.logs;
+    assert_eq!(usual, crate::log::Settings::default(), "nothing is written where nothing is configured");
+    let unit = [("LOGS_DIRECTORY", "/var/log/sidetone"), ("STATE_DIRECTORY", "/var/lib/sidetone:/else")];
+    let logs = read("s.toml", "", &variables(&unit)).unwrap().agent.logs;
+    assert_eq!(logs.places, [vec![Place::File], vec![Place::File], vec![Place::File]]);
+    assert_eq!(logs.audit_key.as_deref(), Some(Path::new("/var/lib/sidetone/audit.key")));
+
+    let common = [
+        ("LOG_LEVEL", "WARNING"),
+        ("LOG_FORMAT", "json"),
+        ("LOG_FILE", "-"),
+        ("SIDETONE_LOGS_FORMAT", "text"),
+    ];
+    let logs = read("s.toml", "", &with_common(variables(&common))).unwrap().agent.logs;
+    assert_eq!((logs.filter.levels[0], logs.format), (Level::Warn, crate::log::Format::Text));
+    assert_eq!(logs.places, [vec![Place::Stdout], vec![], vec![]]);
+
+    let wrong =
+        "[logs]\naudit = 'file'\nlevel = 'loud'\ncomponents = 'http'\nusers = 'burn'\nhash_key = 'short'\n";
+    let found = problems(wrong, &[]);
+    let places: Vec<_> = found.iter().map(|problem| problem.split(" is wrong").next().unwrap()).collect();
+    let expected = ["audit", "level", "components", "users", "hash_key"].into_iter().zip(2..);
+    assert_eq!(places, expected.map(|(key, line)| format!("s.toml:{line}: logs.{key}")).collect::<Vec<_>>());
 }
 
 #[test]

@@ -20,6 +20,7 @@ mod family;
 mod hep;
 mod host;
 mod live;
+mod logs;
 mod media;
 mod observer;
 mod process;
@@ -51,6 +52,7 @@ use family::Declare;
 
 pub use agent::{AgentStats, SourceStats};
 pub use hep::HepStats;
+pub use logs::LogStats;
 pub use traces::TraceStats;
 pub use trunk::{Peer, Trunk};
 

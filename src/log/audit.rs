@@ -10,6 +10,7 @@
 //! `,"signature"`, and stands for everything before by the hash in it. Numbers go on over rotation and restart.
 
 pub mod chain;
+pub mod command;
 pub mod key;
 pub mod verify;
 

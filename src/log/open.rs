@@ -18,7 +18,7 @@ use super::keep::{self, Purged};
 use super::line::Shown;
 use super::print::Print;
 use super::privacy::{HashKey, Policy, Treatments};
-use super::queue::Logs;
+use super::queue::{Logs, Wanted};
 use super::settings::{Place, Settings};
 use super::sink::{Entry, Sink};
 use super::writer::{Audit, Health, Output, Writer};
@@ -69,7 +69,10 @@ pub struct Running {
 
 /// Opens outputs, and finds the end of the audit.
 pub fn open(settings: &Settings, clock: fn() -> Stamp) -> Result<Opened, Error> {
-    let wanted = Stream::ALL.map(|stream| settings.is_wanted(stream));
+    let wanted = Wanted {
+        streams: Stream::ALL.map(|stream| settings.is_wanted(stream)),
+        on_stderr: settings.streams_to(Place::Stderr).first() == Some(&true),
+    };
     let (logs, orders) = Logs::new(settings.filter.clone(), settings.rate, settings.mos_below, wanted);
     let now = logs.now(clock());
     let hash_key = hash_key(settings)?;

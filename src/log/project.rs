@@ -4,16 +4,21 @@
 //! Event::Answered, Call, Transfer -> project::call             application
 //! Event::Registration             -> project::registration     application
 //! Event::Stream, Report           -> project::stream           diagnostics
+//! Described                       -> project::session          diagnostics
 //! Live                            -> project::totals           application (drops), diagnostics (defects)
 //! ```
 
 mod call;
 mod registration;
+mod session;
 mod stream;
+mod totals;
+
+pub use totals::Told;
 
 use super::{Level, Line, Logs, Stream};
 use crate::Stamp;
-use crate::event::Event;
+use crate::event::{Described, Event};
 
 /// Tells what there is to tell about a fact. `clock` is the time at which it is told.
 pub fn event(logs: &Logs, clock: Stamp, event: &Event) {
@@ -27,6 +32,16 @@ pub fn event(logs: &Logs, clock: Stamp, event: &Event) {
         Event::Report(report) => stream::report(tell, report),
         Event::Window(_) => {}
     }
+}
+
+/// Tells what a side of a call said about its media.
+pub fn described(logs: &Logs, clock: Stamp, described: &Described<'_>) {
+    session::described(Tell { logs, clock }, described);
+}
+
+/// Whether [`described`] would tell anything.
+pub fn wants_described(logs: &Logs) -> bool {
+    logs.wants(Stream::Diagnostics, Level::Info, session::KIND)
 }
 
 /// The way to the logs, and the time.

@@ -1,7 +1,7 @@
 //! The way in: from any thread, without waiting.
 
 use std::fmt;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
@@ -17,6 +17,9 @@ use crate::Stamp;
 pub struct Logs(Arc<Inner>);
 
 struct Inner {
+    /// Logs that go nowhere are not even made.
+    wanted: [AtomicBool; 3],
+    on_stderr: bool,
     limits: ArcSwap<Limits>,
     /// Last time that was given.
     clock: AtomicU64,
@@ -31,8 +34,15 @@ struct Limits {
     filter: Filter,
     rate: Rate,
     mos_below: f64,
-    /// Logs that go nowhere are not even made.
-    wanted: [bool; 3],
+}
+
+/// Where lines go, as far as those who make them have to know.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Wanted {
+    /// Those that go somewhere at all.
+    pub(super) streams: [bool; 3],
+    /// The application log goes to standard error.
+    pub(super) on_stderr: bool,
 }
 
 /// What the logs thread is told.
@@ -79,15 +89,12 @@ impl fmt::Debug for Logs {
 
 impl Logs {
     /// The way in, and the other end of the queue.
-    pub(super) fn new(
-        filter: Filter,
-        rate: Rate,
-        mos_below: f64,
-        wanted: [bool; 3],
-    ) -> (Self, Receiver<Order>) {
+    pub(super) fn new(filter: Filter, rate: Rate, mos_below: f64, wanted: Wanted) -> (Self, Receiver<Order>) {
         let (queue, orders) = crossbeam_channel::bounded(QUEUE);
-        let limits = ArcSwap::from_pointee(Limits { filter, rate, mos_below, wanted });
+        let limits = ArcSwap::from_pointee(Limits { filter, rate, mos_below });
         let inner = Inner {
+            wanted: wanted.streams.map(AtomicBool::new),
+            on_stderr: wanted.on_stderr,
             limits,
             clock: AtomicU64::new(0),
             rates: Mutex::default(),
@@ -100,20 +107,19 @@ impl Logs {
 
     /// Nothing is logged.
     pub fn off() -> Self {
-        Self::new(Filter::default(), Rate::default(), 0.0, [false; 3]).0
+        Self::new(Filter::default(), Rate::default(), 0.0, Wanted::default()).0
     }
 
     /// Takes other limits.
     pub fn configure(&self, filter: Filter, rate: Rate, mos_below: f64) {
-        let wanted = self.0.limits.load().wanted;
-        self.0.limits.store(Arc::new(Limits { filter, rate, mos_below, wanted }));
+        self.0.limits.store(Arc::new(Limits { filter, rate, mos_below }));
     }
 
     /// These logs go somewhere, too.
     pub fn want(&self, streams: [bool; 3]) {
-        let mut limits = Limits::clone(&self.0.limits.load());
-        limits.wanted.iter_mut().zip(streams).for_each(|(wanted, more)| *wanted |= more);
-        self.0.limits.store(Arc::new(limits));
+        for (wanted, more) in self.0.wanted.iter().zip(streams) {
+            wanted.fetch_or(more, Ordering::Relaxed);
+        }
     }
 
     /// The time for a line: later than that of any line before, so that two lines never look the same.
@@ -125,9 +131,13 @@ impl Logs {
 
     /// Whether a line of this kind would be written: if not, it need not be made.
     pub fn wants(&self, stream: Stream, level: Level, component: &str) -> bool {
-        let limits = self.0.limits.load();
-        limits.wanted.get(stream.index()).is_some_and(|wanted| *wanted)
-            && limits.filter.admits(stream, level, component)
+        self.0.wanted.get(stream.index()).is_some_and(|wanted| wanted.load(Ordering::Relaxed))
+            && self.0.limits.load().filter.admits(stream, level, component)
+    }
+
+    /// Whether the application log goes to standard error, so that nobody else need write there.
+    pub fn is_on_stderr(&self) -> bool {
+        self.0.on_stderr
     }
 
     /// A call with a lower MOS is told of.

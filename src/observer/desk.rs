@@ -11,9 +11,11 @@ use super::flow::Flow;
 use super::media::Media;
 use super::repeat::{Overheard, Repeats};
 use crate::Stamp;
-use crate::call::{Arrival, CallKey, Calls, Notice};
+use crate::call::{Arrival, CallKey, Calls, Notice, Routed, Side};
 use crate::demux::{self, Kind};
-use crate::event::{Event, Live, LiveCall, MirrorKind, Mirrored, Sink, SipTransport, Totals, Via};
+use crate::event::{
+    Described, Event, Live, LiveCall, MirrorKind, Mirrored, Role, Sink, SipTransport, Totals, Via,
+};
 use crate::hep;
 use crate::rtp::header::Header;
 use crate::rtp::packet::Packet as RtpPacket;
@@ -486,10 +488,32 @@ impl Talk {
             && !routed.retransmission
         {
             media.announce(routed.call, routed.side, &self.session);
+            if routed.hop == 0 && sink.wants_described() {
+                self.tell_description(at.stamp, &routed, message, sink);
+            }
         }
         if !self.notices.is_empty() {
             self.tell(media, sink);
         }
+    }
+
+    /// Tells of the description that was just read.
+    fn tell_description(
+        &self,
+        stamp: Stamp,
+        routed: &Routed,
+        message: &sip::Message<'_>,
+        sink: &mut impl Sink,
+    ) {
+        let Some(call_id) = self.calls.get(routed.call).map(|call| call.call_id()) else { return };
+        let role = match message.start {
+            StartLine::Request { method: Method::Ack | Method::Prack, .. } | StartLine::Response { .. } => {
+                Role::Answer
+            }
+            StartLine::Request { .. } => Role::Offer,
+        };
+        let by_caller = routed.side == Side::Caller;
+        sink.described(&Described { stamp, call_id: &call_id, by_caller, role, session: &self.session });
     }
 
     /// A voice quality report, passed on once.

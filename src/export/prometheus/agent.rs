@@ -5,6 +5,7 @@ use crate::http::Snapshot;
 
 use super::family::{Counters, Declare, Gauges, Histograms, ReadyHistograms, RealCounters, RealGauges};
 use super::hep::{HepMetrics, HepStats};
+use super::logs::{LogMetrics, LogStats};
 use super::ready::ReadyHistogram;
 use super::shipping::ShippingMetrics;
 use super::traces::{TraceMetrics, TraceStats};
@@ -28,6 +29,8 @@ pub struct AgentStats {
     pub loki: Option<crate::export::loki::Counters>,
     /// What was read of other programs' files.
     pub tails: Vec<crate::tail::Stats>,
+    /// What the logs have done.
+    pub logs: LogStats,
     /// When the agent started.
     pub started: Option<Stamp>,
     /// Processor time of the whole process.
@@ -73,6 +76,7 @@ pub(super) struct AgentMetrics {
     hep: HepMetrics,
     traces: TraceMetrics,
     shipping: ShippingMetrics,
+    logs: LogMetrics,
 }
 
 impl AgentMetrics {
@@ -107,6 +111,7 @@ impl AgentMetrics {
             hep: HepMetrics::declare(on),
             traces: TraceMetrics::declare(on),
             shipping: ShippingMetrics::declare(on),
+            logs: LogMetrics::declare(on),
         }
     }
 
@@ -147,6 +152,7 @@ impl AgentMetrics {
             self.traces.set(traces);
         }
         self.shipping.set(stats.loki.as_ref(), &stats.tails, tail_overflow);
+        self.logs.set(&stats.logs);
     }
 
     pub(super) fn scraped(&self, seconds: f64) {
