@@ -126,7 +126,7 @@ fn sidetone(args: &[&str]) -> String {
 
 fn documents() -> Vec<PathBuf> {
     let mut found = Vec::new();
-    for folder in [".", "docs", "docs/adr", "fixtures/scenes"] {
+    for folder in [".", "docs", "docs/adr", "docs/runbooks", "fixtures/scenes"] {
         let files = fs::read_dir(root(folder)).unwrap().map(|entry| entry.unwrap().path());
         found.extend(files.filter(|path| path.extension().is_some_and(|extension| extension == "md")));
     }

@@ -16,11 +16,13 @@ apt_install() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
-# The package would also start a Prometheus server; only its programs are wanted.
-unpack_prometheus() {
+# The packages would also start servers; only their programs are wanted.
+unpack() {
+    package="$1"
+    shift
     mkdir -p "$kept/bin" "$kept/package"
-    (cd "$kept/package" && apt-get download -qq -o APT::Sandbox::User=root prometheus &&
-        dpkg-deb -x prometheus_*.deb . && mv usr/bin/promtool usr/bin/prometheus ../bin/)
+    (cd "$kept/package" && apt-get download -qq -o APT::Sandbox::User=root "$package" &&
+        dpkg-deb -x "$package"_*.deb . && for program in "$@"; do mv "usr/bin/$program" ../bin/; done)
     found=$?
     rm -rf "$kept/package"
     return $found
@@ -98,7 +100,10 @@ else
         cc) apt_install gcc libc6-dev ;;
         c++) apt_install g++ ;;
         pcap-config) apt_install libpcap-dev ;;
-        promtool | prometheus) [ -x "$kept/bin/$tool" ] || unpack_prometheus ;;
+        promtool | prometheus) [ -x "$kept/bin/$tool" ] || unpack prometheus promtool prometheus ;;
+        prometheus-alertmanager | amtool)
+            [ -x "$kept/bin/$tool" ] || unpack prometheus-alertmanager prometheus-alertmanager amtool
+            ;;
         ip) apt_install iproute2 ;;
         setpriv) apt_install util-linux ;;
         systemd-analyze) apt_install systemd ;;
