@@ -7,7 +7,7 @@ FUZZ_SECONDS ?= 10
 # Where tests/tools.sh puts what is not installed system-wide.
 export PATH := $(CURDIR)/target/tools/bin:$(PATH)
 
-.PHONY: run test lint fuzz bench bench-live guard docs fixtures clean
+.PHONY: package run test lint fuzz bench bench-live guard docs fixtures clean
 
 # A first look: builds the program, plays simulated calls and says where to look at them, until Ctrl-C.
 run: $(SIDETONE)
@@ -19,8 +19,9 @@ $(SIDETONE): FORCE
 
 # Fuzzing first, so that the last line is that of the tests.
 test: fuzz
-	tests/tools.sh cc pcap-config tshark promtool prometheus curl openssl ip tcpreplay setpriv strace systemd-analyze systemd-nspawn
-	tests/tools.sh tcpdump ethtool kamailio rtpengine sipp baresip
+	tests/tools.sh cc pcap-config tshark promtool prometheus curl openssl ip tcpreplay setpriv setcap strace systemd-analyze systemd-nspawn
+	tests/tools.sh tcpdump ethtool kamailio rtpengine sipp baresip prometheus-process-exporter
+	tests/tools.sh dpkg-shlibdeps strip rpmbuild schemas
 	$(CARGO) test --locked
 
 lint:
@@ -58,5 +59,10 @@ fixtures:
 
 clean:
 	$(CARGO) clean
+
+# Packages in target/package.
+package:
+	tests/tools.sh cc pcap-config dpkg-shlibdeps strip rpmbuild musl-gcc
+	packaging/package.sh
 
 FORCE:

@@ -13,6 +13,7 @@ mod demo;
 mod hep;
 mod itself;
 mod pages;
+mod processes;
 mod reload;
 mod shared;
 pub mod sources;
@@ -35,6 +36,7 @@ use crate::capture::live;
 use crate::config::Config;
 use crate::export::prometheus::Metrics;
 use crate::http::{self, Listeners, Server, WebConfig};
+use crate::process::{self, Own};
 use crate::sandbox;
 pub use demo::demo;
 pub use hep::Settings as HepSettings;
@@ -56,6 +58,8 @@ pub struct Settings {
     pub web_config: Option<PathBuf>,
     /// HEP in and out.
     pub hep: HepSettings,
+    /// The processes beside the calls, and the host.
+    pub processes: process::Settings,
 }
 
 impl Default for Settings {
@@ -65,6 +69,7 @@ impl Default for Settings {
             listen: vec![http::DEFAULT_ADDRESS],
             web_config: None,
             hep: HepSettings::default(),
+            processes: process::Settings::default(),
         }
     }
 }
@@ -121,7 +126,8 @@ fn attend(
     let reload = Arc::new(Reload::new(origin, config, &web, Arc::clone(&shared)));
     // Everything is open. No packet was looked at yet, and no other thread is there.
     let needs = sandbox::Needs {
-        read: reload.directories(),
+        read: [reload.directories(), processes::reads(&settings.processes)].concat(),
+        write: Vec::new(),
         connects: traces.is_some() || !settings.hep.send.is_empty(),
     };
     let sandbox = sandbox::enter(&needs).map_err(Failure::broken)?;
@@ -144,6 +150,10 @@ fn attend(
         }
     })?;
 
+    let polls = Arc::clone(&shared);
+    let watched = settings.processes.clone();
+    let polling = spawn("processes", move || processes::run(&polls, watched, Box::new(Own::default())))?;
+
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -156,7 +166,8 @@ fn attend(
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     // Capture ends first; what it has told by then is taken in, and then nobody is left to tell.
     shared.stop.store(true, Ordering::Release);
-    let joined = [capture.join(), telling.join()];
+    shared.polling.end();
+    let joined = [capture.join(), telling.join(), polling.join()];
     senders.finish();
     sender.into_iter().for_each(traces::Sender::finish);
     if joined.iter().any(Result::is_err) {
@@ -177,6 +188,7 @@ fn web_config(settings: &Settings) -> Result<WebConfig, Failure> {
 
 /// Needs CAP_NET_RAW.
 fn open(settings: &Settings) -> Result<Sources, Failure> {
+    sandbox::take_up().map_err(Failure::broken)?;
     Sources::open(settings.capture.clone()).map_err(|error| {
         let code = match error {
             live::Error::NotPermitted => EX_NOPERM,

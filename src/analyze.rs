@@ -163,7 +163,7 @@ fn exit_code(faults: &[Fault], lenient: bool) -> u8 {
 
 impl Style {
     /// What standard output can show.
-    fn of_stdout(when: When) -> Self {
+    pub(crate) fn of_stdout(when: When) -> Self {
         let set = |name| env::var(name).ok().filter(|value| !value.is_empty());
         let colour = match when {
             When::Always => true,

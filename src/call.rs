@@ -233,7 +233,7 @@ impl Calls {
             self.counters.copies += 1;
             return None;
         }
-        let (owner, begun) = (transaction.owner, transaction.has_request());
+        let (owner, begun) = (transaction.owner(), transaction.has_request());
         let waited = transaction.waited(part, seen, at.stamp, at.via);
         self.counters.count(m, cseq.method, seen == Seen::Retransmission);
         let heard = Heard { at, m, cseq, names, seen, waited, sdp };

@@ -35,6 +35,9 @@ pub enum Command {
     /// Write a capture of calls whose impairments are known
     #[command(after_long_help = SIMULATE_EXAMPLES)]
     Simulate(Simulate),
+    /// Look into the heap of another process: what is in use, what is free, how it lies
+    #[command(after_long_help = HEAP_EXAMPLES)]
+    Heap(Heap),
     /// Print the catalogue of every metric, as Markdown
     #[command(after_long_help = METRICS_EXAMPLES)]
     Metrics,
@@ -150,6 +153,29 @@ pub struct Simulate {
     pub write: PathBuf,
 }
 
+/// `sidetone heap`
+#[derive(Clone, Debug, Args)]
+pub struct Heap {
+    /// Process to look into; it is neither stopped nor changed
+    #[arg(value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    pub pid: u32,
+    /// What the report is for: people or programs
+    #[arg(long, value_enum, default_value_t = HeapFormat::Table)]
+    pub format: HeapFormat,
+    /// Colour in the table; NO_COLOR is respected
+    #[arg(long, value_enum, value_name = "WHEN", default_value_t = When::Auto)]
+    pub color: When,
+}
+
+/// Form of the report on a heap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum HeapFormat {
+    /// For people, with a picture of the address space
+    Table,
+    /// One document, in bytes
+    Json,
+}
+
 /// The command line as clap knows it, for completions and manual pages.
 pub fn command() -> clap::Command {
     Cli::command()
@@ -230,6 +256,21 @@ const SIMULATE_EXAMPLES: &str = "\
 Examples:
   sidetone simulate --calls 100 --duration 30 --loss 3 --burst 4 -w lossy.pcap
   sidetone simulate --codec opus --jitter 40 --seed 7 -w opus.pcap && sidetone analyze opus.pcap";
+
+const HEAP_EXAMPLES: &str = "\
+Examples:
+  sudo sidetone heap $(pidof rtpengine)                  a table, and a picture of each arena
+  sidetone heap --format json $$ | jq .fragmentation_ratio
+  for pid in $(pidof kamailio); do sidetone heap --format json $pid; done
+
+A process of the same user can be read as it is; of another one it takes CAP_SYS_PTRACE.
+
+Exit codes:
+  0   fine
+  1   this process cannot be walked; the reason is said
+  2   bad usage
+  66  there is no such process
+  77  no permission";
 
 const METRICS_EXAMPLES: &str = "\
 Examples:

@@ -25,6 +25,7 @@ mod file;
 mod hep;
 mod metrics;
 mod otlp;
+mod processes;
 mod quality;
 mod rules;
 mod value;
@@ -96,6 +97,7 @@ impl Config {
         self.fill_agent(reader);
         metrics::fill(reader, &mut self.metrics);
         otlp::fill(reader, &mut self.otlp, &self.agent.capture.interfaces);
+        processes::fill(reader, &mut self.agent.processes);
         let observer::Settings { limits, rating, calls, .. } = &mut self.observer;
         reader.section("limits", |section| {
             let mut entries = |key, to: &mut usize| section.number(key, to, 1..=MAX_ENTRIES);

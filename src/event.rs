@@ -15,6 +15,7 @@ use crate::rtp::payload::Codec;
 use crate::wire::Endpoint;
 
 pub use live::{Live, LiveCall, LiveStream, StreamCounts};
+pub use why::Why;
 
 /// Receives facts as they become final.
 pub trait Sink {
@@ -91,9 +92,6 @@ pub enum Event {
     /// A transfer has an outcome (MEAS 5.10).
     Transfer(Transfer),
 }
-
-/// Reason for each absent number, by the name of its field.
-pub type Why = BTreeMap<&'static str, &'static str>;
 
 /// One call, however many hops and legs the tap saw (DESIGN 2.1, MEAS 5).
 #[derive(Clone, Debug, Serialize)]
@@ -180,7 +178,7 @@ pub struct Call {
     #[serde(skip)]
     pub trail: Option<Box<trail::Trail>>,
     /// Why a number is absent.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "Why::is_empty")]
     pub why: Why,
 }
 
@@ -420,7 +418,7 @@ pub struct Stream {
     /// Windows measured, and how many were tainted by drops at the tap.
     pub windows: u64,
     /// Why a number is absent.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(skip_serializing_if = "Why::is_empty")]
     pub why: Why,
 }
 

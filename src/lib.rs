@@ -24,6 +24,7 @@ pub mod hep;
 pub mod http;
 pub mod limits;
 pub mod observer;
+pub mod process;
 pub mod quality;
 pub mod rtp;
 pub mod sandbox;

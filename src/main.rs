@@ -14,6 +14,7 @@ use sidetone::analyze;
 use sidetone::cli::{self, Analyze, Cli, Command, Simulate};
 use sidetone::config::{self, Config};
 use sidetone::export::prometheus::{Metrics, catalogue};
+use sidetone::process;
 use sidetone::simulate::{self, Plan};
 
 fn main() -> ExitCode {
@@ -49,6 +50,7 @@ fn main() -> ExitCode {
             Err(code) => code,
         },
         Command::Simulate(args) => simulate(&args),
+        Command::Heap(args) => ExitCode::from(process::report::run(&args)),
         Command::Metrics => print(catalogue::markdown(Metrics::new().catalogue()).as_bytes()),
         Command::Completions { shell } => completions(shell),
         Command::Man { command } => manual(command.as_deref()),

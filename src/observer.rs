@@ -37,9 +37,10 @@ use crate::demux;
 use crate::event::{Live, Sink, Totals};
 use crate::limits::Limits;
 use crate::quality::Rating;
-use crate::rtp::packet::Packet;
-use crate::wire::fast::{self, Addresses};
-use crate::wire::{Decoder, Frame, LinkType, Skip};
+use crate::rtp::packet;
+use crate::sip::Message;
+use crate::wire::fast::{self, Addresses, Datagram};
+use crate::wire::{Decoder, Frame, LinkType, Packet, Skip, tunnel};
 
 /// What an observer is told before it begins.
 #[derive(Clone, Debug)]
@@ -106,15 +107,17 @@ impl Observer {
     /// Takes frames in capture order.
     pub fn packets(&mut self, frames: &[Frame<'_>], sink: &mut impl Sink) {
         let mut ahead = [Ahead::Other; AHEAD];
+        let mut messages = Vec::new();
         for frames in frames.chunks(AHEAD) {
+            messages.clear();
             for (frame, ahead) in frames.iter().zip(&mut ahead) {
-                *ahead = self.look_ahead(frame);
+                *ahead = self.look_ahead(frame, &mut messages);
             }
             // Many streams do not fit into the cache: the state of all is on its way before that of the first
             // is worked on.
             let touched = ahead.iter().map(|ahead| match ahead {
                 Ahead::Media(media) => self.desk.media.touch(media.guess),
-                Ahead::Other => 0,
+                Ahead::Sip(_) | Ahead::Other => 0,
             });
             black_box(touched.fold(0, |sum, touched| sum ^ touched));
             self.capture.count(frames);
@@ -128,6 +131,9 @@ impl Observer {
                 }
                 match ahead {
                     Ahead::Media(media) if self.desk.media.offer(media, sink) => {}
+                    Ahead::Sip(place) if let Some((packet, message)) = messages.get(*place) => {
+                        self.desk.message(frame.stamp, packet, message, sink);
+                    }
                     _ => self.frame(frame, sink),
                 }
             }
@@ -209,9 +215,11 @@ impl Observer {
         }
     }
 
-    /// Is this a packet of a stream that is known, as nearly all are? A guess, which is checked in its turn.
+    /// Is this a packet of a stream that is known, as nearly all are? A guess, which is checked in its turn. SIP is
+    /// read here, many messages in a row: what reads one and what makes something of it do not fit into the
+    /// instruction cache together.
     #[inline]
-    fn look_ahead<'a>(&self, frame: &Frame<'a>) -> Ahead<'a> {
+    fn look_ahead<'a>(&self, frame: &Frame<'a>, messages: &mut Vec<Read<'a>>) -> Ahead<'a> {
         if frame.link != LinkType::ETHERNET {
             return Ahead::Other;
         }
@@ -219,6 +227,9 @@ impl Observer {
             return Ahead::Other;
         };
         let (payload, cut, ip_id) = (datagram.payload, datagram.cut, datagram.ip_id.unwrap_or(0));
+        if payload.first().is_some_and(|first| first.is_ascii()) {
+            return message_ahead(&datagram, frame.interface, messages);
+        }
         let (Addresses::V4 { source, destination }, Some(header)) =
             (datagram.addresses, payload.first_chunk::<12>())
         else {
@@ -231,7 +242,7 @@ impl Observer {
         let ssrc = u32::from_be_bytes([header[8], header[9], header[10], header[11]]);
         let flow = FlowV4::new(source, destination, datagram.source_port, datagram.destination_port, ssrc);
         let Some(guess) = self.desk.media.guess(flow) else { return Ahead::Other };
-        match Packet::read(frame.stamp, payload, cut, ip_id, frame.interface) {
+        match packet::Packet::read(frame.stamp, payload, cut, ip_id, frame.interface) {
             Some(packet) => Ahead::Media(Known { packet, flow, guess }),
             None => Ahead::Other,
         }
@@ -286,11 +297,31 @@ impl CaptureTotals {
     }
 }
 
+/// Reads the SIP message in a datagram that is no RTP, if it is one.
+#[inline(never)]
+fn message_ahead<'a>(datagram: &Datagram<'a>, interface: u32, messages: &mut Vec<Read<'a>>) -> Ahead<'a> {
+    if tunnel::is_udp_port(datagram.destination_port) {
+        return Ahead::Other;
+    }
+    let Some(start) = Desk::sip(datagram.payload) else { return Ahead::Other };
+    if messages.capacity() == 0 {
+        messages.reserve_exact(AHEAD);
+    }
+    // It is large: made where it can be, and moved once.
+    start.with_message(|message| messages.push((datagram.packet(interface), *message)));
+    Ahead::Sip(messages.len() - 1)
+}
+
+/// A datagram that is a SIP message, and that message.
+type Read<'a> = (Packet<'a>, Message<'a>);
+
 /// What a look at a frame ahead of its turn has found.
 #[derive(Clone, Copy)]
 enum Ahead<'a> {
     /// RTP, of a stream that is probably this one.
     Media(Known<'a>),
+    /// SIP: place of the message among those read.
+    Sip(usize),
     /// Anything else, or not worth looking at ahead of time.
     Other,
 }
@@ -298,7 +329,7 @@ enum Ahead<'a> {
 /// An RTP packet whose stream is guessed.
 #[derive(Clone, Copy)]
 pub(crate) struct Known<'a> {
-    packet: Packet<'a>,
+    packet: packet::Packet<'a>,
     flow: FlowV4,
     guess: u32,
 }

@@ -15,8 +15,8 @@ use std::{env, fs, io};
 
 use caps::{CapSet, Capability};
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, LandlockStatus, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError,
-    RulesetStatus, Scope, path_beneath_rules,
+    ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, Ruleset, RulesetAttr, RulesetCreatedAttr,
+    RulesetError, RulesetStatus, Scope, path_beneath_rules,
 };
 use serde::Serialize;
 
@@ -27,6 +27,8 @@ mod calls;
 pub struct Needs {
     /// Directories, or single files, that are read again: configuration, certificates.
     pub read: Vec<PathBuf>,
+    /// Directories in which files are made, written, renamed and removed: logs.
+    pub write: Vec<PathBuf>,
     /// New connections to other hosts, and their names.
     pub connects: bool,
 }
@@ -80,6 +82,14 @@ pub enum Error {
     /// The system refused.
     #[error("dropping capabilities: {0}")]
     Capabilities(#[from] caps::errors::CapsError),
+}
+
+/// Makes use of what is permitted only. The program file of a container image carries its capability so
+/// (`setcap cap_net_raw=p`): with it in effect from the start, a runtime that withholds it could not even start the
+/// program, and nobody would be told why.
+pub fn take_up() -> Result<(), caps::errors::CapsError> {
+    let permitted = caps::read(None, CapSet::Permitted)?;
+    caps::set(None, CapSet::Effective, &permitted)
 }
 
 /// Gives up everything that `needs` does not name, for good. To be called by the only thread there is.
@@ -192,6 +202,7 @@ fn restrict_files(needs: &Needs) -> Result<Guard, RulesetError> {
         .scope(scope)?
         .create()?
         .add_rules(path_beneath_rules(read, AccessFs::ReadFile | AccessFs::ReadDir))?
+        .add_rules(path_beneath_rules(&needs.write, writing()))?
         .restrict_self()?;
     let abi = match status.landlock {
         LandlockStatus::Available { effective_abi, kernel_abi } => {
@@ -205,6 +216,16 @@ fn restrict_files(needs: &Needs) -> Result<Guard, RulesetError> {
         RulesetStatus::PartiallyEnforced => Guard::Partly { abi },
         RulesetStatus::NotEnforced => absent("nothing of it was enforced"),
     })
+}
+
+/// No directory, link or device is made.
+fn writing() -> BitFlags<AccessFs> {
+    AccessFs::ReadFile
+        | AccessFs::ReadDir
+        | AccessFs::WriteFile
+        | AccessFs::Truncate
+        | AccessFs::MakeReg
+        | AccessFs::RemoveFile
 }
 
 fn absent(reason: &str) -> Guard {

@@ -57,24 +57,22 @@ impl Stamp {
         let (days, of_day) = ((seconds / 86_400) as u32, (seconds % 86_400) as u32);
         let (year, month, day) = civil_from_days(days);
         let mut text = *b"0000-00-00T00:00:00.000000000Z  ";
-        for (place, number) in [
-            (0, year / 100),
-            (2, year % 100),
-            (5, month),
-            (8, day),
-            (11, of_day / 3600),
-            (14, of_day / 60 % 60),
-            (17, of_day % 60),
-            // The first digit of nine goes with a zero, over which the point is set again.
-            (19, nanos / 100_000_000),
-            (21, nanos / 1_000_000 % 100),
-            (23, nanos / 10_000 % 100),
-            (25, nanos / 100 % 100),
-            (27, nanos % 100),
-        ] {
-            let digits = [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
-            text.get_mut(place..place + 2).into_iter().for_each(|pair| pair.copy_from_slice(&digits));
-        }
+        let mut pair = |place: usize, number: u32| {
+            [text[place], text[place + 1]] = PAIRS[(number % 100) as usize];
+        };
+        pair(0, year / 100);
+        pair(2, year);
+        pair(5, month);
+        pair(8, day);
+        pair(11, of_day / 3600);
+        pair(14, of_day / 60 % 60);
+        pair(17, of_day % 60);
+        // The first digit of nine goes with a zero, over which the point is set again.
+        pair(19, nanos / 100_000_000);
+        pair(21, nanos / 1_000_000);
+        pair(23, nanos / 10_000);
+        pair(25, nanos / 100);
+        pair(27, nanos);
         text[19] = b'.';
         Written(text)
     }
@@ -102,6 +100,17 @@ fn civil_from_days(days: u32) -> (u32, u32, u32) {
     let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
     (era * 400 + year_of_era + u32::from(month <= 2), month, day)
 }
+
+/// `00` to `99`.
+const PAIRS: [[u8; 2]; 100] = {
+    let mut pairs = [[b'0'; 2]; 100];
+    let mut number = 0;
+    while number < pairs.len() {
+        pairs[number] = [b'0' + (number / 10) as u8, b'0' + (number % 10) as u8];
+        number += 1;
+    }
+    pairs
+};
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
 

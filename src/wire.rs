@@ -101,23 +101,42 @@ impl Serialize for Endpoint {
         struct Text([u8; 32]);
 
         let IpAddr::V4(ip) = self.ip else { return serializer.collect_str(self) };
-        let [a, b, c, d] = ip.octets().map(u16::from);
         let (mut text, mut len) = (Text([b' '; 32]), 0);
-        for (number, behind) in [(a, b'.'), (b, b'.'), (c, b'.'), (d, b':'), (self.port, b' ')] {
-            let digits = 1 + usize::from(number > 9) + usize::from(number > 99);
-            let digits = digits + usize::from(number > 999) + usize::from(number > 9999);
-            let mut rest = number;
-            for digit in text.0.get_mut(len..len + digits).into_iter().flatten().rev() {
-                *digit = b'0' + (rest % 10) as u8;
-                rest /= 10;
-            }
-            text.0.get_mut(len + digits).into_iter().for_each(|mark| *mark = behind);
-            len += digits + 1;
+        for octet in ip.octets() {
+            let (digits, count) = OCTETS[usize::from(octet)];
+            text.0.get_mut(len..len + digits.len()).into_iter().for_each(|at| at.copy_from_slice(&digits));
+            len += count;
         }
-        let text = std::str::from_utf8(&text.0).ok().and_then(|text| text.get(..len - 1));
+        text.0.get_mut(len - 1).into_iter().for_each(|mark| *mark = b':');
+        let digits = 1 + self.port.checked_ilog10().unwrap_or(0) as usize;
+        let mut rest = self.port;
+        for digit in text.0.get_mut(len..len + digits).into_iter().flatten().rev() {
+            *digit = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+        len += digits;
+        let text = std::str::from_utf8(&text.0).ok().and_then(|text| text.get(..len));
         serializer.serialize_str(text.unwrap_or_default())
     }
 }
+
+/// `0.` to `255.`, and how long that is.
+const OCTETS: [([u8; 4], usize); 256] = {
+    let mut octets = [([b'.'; 4], 0); 256];
+    let mut octet = 0;
+    while octet < octets.len() {
+        let count = if octet > 99 { 3 } else if octet > 9 { 2 } else { 1 };
+        let (mut place, mut rest) = (count, octet);
+        while place > 0 {
+            place -= 1;
+            octets[octet].0[place] = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+        octets[octet].1 = count + 1;
+        octet += 1;
+    }
+    octets
+};
 
 /// What a decoded packet carries above IP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -19,6 +19,8 @@ mod reload;
 mod rights;
 #[path = "support/skipped.rs"]
 mod skipped;
+#[path = "support/boot.rs"]
+mod system;
 #[path = "service/unit.rs"]
 mod unit;
 #[path = "service/watchdog.rs"]

@@ -1,7 +1,6 @@
 #!/bin/sh
-# tools.sh TOOL...: installs what is missing of cc, c++, pcap-config (libpcap, to build with), time, tshark, tcpdump,
-# promtool, prometheus, curl, openssl, ip, tcpreplay, setpriv, ethtool, kamailio, rtpengine, sipp, baresip, strace,
-# systemd-analyze, systemd-nspawn and a system for it to boot, on Debian and Ubuntu.
+# tools.sh TOOL...: installs what is missing of the tools named, on Debian and Ubuntu: commands, and `pcap-config` for
+# libpcap, `systemd-nspawn` with a system for it to boot, `schemas` of manifests.
 # Without a C compiler and libpcap nothing can be built, so that is an error. The others are what the tests and the
 # comparison look at: what needs them says so and is skipped.
 set -eu
@@ -31,18 +30,28 @@ unpack_prometheus() {
 # against its C library.
 make_root() {
     root="$kept/root"
-    [ ! -e "$root/made" ] && [ "$(id -u)" = 0 ] && command -v debootstrap >/dev/null 2>&1 || return 0
+    [ ! -e "$root/made-2" ] && [ "$(id -u)" = 0 ] && command -v debootstrap >/dev/null 2>&1 || return 0
     release=$(sed -n 's/^VERSION_CODENAME=//p' /etc/os-release)
     # From where this machine has its packages.
     mirror=$(apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' | head -n 1)
     [ -n "$mirror" ] || return 0
     rm -rf "$root"
-    if debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,procps "$release" "$root" "$mirror" >"$kept/root.log" 2>&1; then
-        touch "$root/made"
+    if debootstrap --variant=minbase --include=systemd,systemd-sysv,dbus,procps,libpcap0.8 "$release" "$root" "$mirror" >"$kept/root.log" 2>&1; then
+        touch "$root/made-2"
     else
         echo "tools: no system could be made to boot: target/tools/root.log" >&2
     fi
 }
+
+# What Kubernetes and Compose say of their files, in packages of Python.
+bring_schemas() {
+    [ ! -e "$kept/schemas/compose_spec.json" ] || return 0
+    rm -rf "$kept/schemas"
+    python3 -m pip install --quiet --target "$kept/schemas" kubernetes-validate==1.37.0 jsonschema pyyaml &&
+        python3 -m pip download --quiet --no-deps --dest "$kept/schemas" docker-compose==1.29.2 &&
+        python3 -m zipfile -e "$kept"/schemas/docker_compose-*.whl "$kept/schemas/compose" &&
+        mv "$kept/schemas/compose/compose/config/compose_spec.json" "$kept/schemas/"
+} 2>/dev/null
 
 want_root=""
 for tool in "$@"; do
@@ -60,7 +69,7 @@ apt_install_idle() {
     apt_install "$@"
     found=$?
     [ -z "$policy" ] || as_root rm -f $policy
-    for unit in kamailio rtpengine-daemon; do
+    for unit in kamailio rtpengine-daemon prometheus-process-exporter; do
         as_root systemctl --quiet disable "$unit" >/dev/null 2>&1 || true
     done
     return $found
@@ -96,8 +105,15 @@ else
         systemd-nspawn) apt_install systemd-container ;;
         kamailio) apt_install_idle kamailio kamailio-websocket-modules ;;
         rtpengine) apt_install_idle rtpengine-daemon ;;
+        prometheus-process-exporter) apt_install_idle prometheus-process-exporter ;;
         sipp) apt_install sip-tester ;;
         baresip) apt_install baresip-core ;;
+        setcap) apt_install libcap2-bin ;;
+        dpkg-shlibdeps) apt_install dpkg-dev ;;
+        strip) apt_install binutils ;;
+        rpmbuild) apt_install rpm ;;
+        musl-gcc) apt_install musl-tools ;;
+        schemas) bring_schemas ;;
         *) apt_install "$tool" ;;
         esac || echo "tools: $tool could not be installed" >&2
     done

@@ -125,6 +125,7 @@ impl Pages {
             part("events", (events, queue)),
             part("sandbox", (weakened, self.sandbox.detail())),
             self.reload.part(),
+            self.shared.polling.part(&self.reload.processes()),
         ];
         parts.extend(hep::health(&self.shared.hep.borrow()).map(|hep| part("hep", hep)));
         parts.extend(self.shared.traces.borrow().as_ref().map(|stats| part("otlp", traces::health(stats))));

@@ -34,6 +34,7 @@ use crate::config::{self, Config, Problem};
 use crate::export::prometheus;
 use crate::http::{Condition, Part, Server, WebConfig};
 use crate::observer;
+use crate::process;
 use crate::sandbox::directories_of;
 
 /// Where a configuration comes from, to be read again.
@@ -99,6 +100,11 @@ impl Reload {
     /// The configuration in force, without its secrets.
     pub(super) fn document(&self) -> Value {
         self.state().config.document()
+    }
+
+    /// Which processes are to be looked at.
+    pub(super) fn processes(&self) -> process::Settings {
+        self.state().config.agent.processes.clone()
     }
 
     /// For `/health`.
@@ -181,6 +187,7 @@ impl Reload {
             observer: state.config.observing(),
             interfaces: state.config.agent.capture.interfaces.clone(),
         });
+        self.shared.polling.order(state.config.agent.processes.clone());
         self.shared.metrics().configure(state.config.metrics.clone());
         state.since = now();
         state.reloads += 1;
@@ -274,7 +281,8 @@ fn in_force(old: Config, new: Config) -> Config {
     let observer = observer::Settings { limits: old.observer.limits, ..new.observer };
     let metrics = prometheus::Options { series_max: old.metrics.series_max, ..new.metrics };
     let capture = sources::Settings { interfaces: new.agent.capture.interfaces, ..old.agent.capture };
-    let agent = Settings { capture, web_config: new.agent.web_config, ..old.agent };
+    let (web_config, processes) = (new.agent.web_config, new.agent.processes);
+    let agent = Settings { capture, web_config, processes, ..old.agent };
     Config { observer, agent, metrics, otlp: old.otlp }
 }
 

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use super::processes::Polling;
 use super::sources::Counted;
 use crate::event::{Event, Live, Sink};
 use crate::export::prometheus::{HepStats, Metrics, TraceStats};
@@ -44,6 +45,8 @@ pub(super) struct Shared {
     pub(super) hep: watch::Sender<HepStats>,
     /// What became of traces; none where there are none.
     pub(super) traces: watch::Sender<Option<TraceStats>>,
+    /// The thread that looks at processes.
+    pub(super) polling: Polling,
     /// How often the capture thread came around.
     pub(super) rounds: AtomicU64,
     orders: Mutex<Option<Orders>>,
@@ -67,6 +70,7 @@ impl Shared {
             away: AtomicU64::new(0),
             hep: watch::Sender::new(HepStats::default()),
             traces: watch::Sender::new(None),
+            polling: Polling::default(),
             rounds: AtomicU64::new(0),
             orders: Mutex::default(),
             is_ordered: AtomicBool::new(false),

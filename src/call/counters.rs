@@ -178,7 +178,8 @@ impl Counters {
     }
 }
 
-fn method_index(method: Method<'_>) -> usize {
+/// Place of a method in [`METHODS`].
+pub(super) fn method_index(method: Method<'_>) -> usize {
     match method {
         Method::Invite => 0,
         Method::Ack => 1,

@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use foldhash::quality::RandomState;
 
 use super::Arrival;
+use super::counters::method_index;
 use crate::sip::{CSeq, Message, Method};
 
 /// A table keyed by fingerprints, which need no second hashing.
@@ -50,16 +51,24 @@ impl Fingerprints {
             hasher.write(via.branch);
             hasher.write(via.sent_by);
         }
-        let (low, high) = ordered(bits(at.source.ip), bits(at.destination.ip));
-        hasher.write_u128(low);
-        hasher.write_u128(high);
-        hasher.write_u32(cseq.number);
-        // An ACK to a non-2xx final belongs to the INVITE it acknowledges (RFC 3261 17.1.1.3).
-        match cseq.method {
-            Method::Ack => hasher.write(Method::Invite.name().as_bytes()),
-            Method::Other(name) => hasher.write(name),
-            method => hasher.write(method.name().as_bytes()),
+        if let (IpAddr::V4(source), IpAddr::V4(destination)) = (at.source.ip, at.destination.ip) {
+            let (low, high) = ordered(source.to_bits(), destination.to_bits());
+            hasher.write_u64(u64::from(low) << 32 | u64::from(high));
+        } else {
+            let (low, high) = ordered(bits(at.source.ip), bits(at.destination.ip));
+            hasher.write_u128(low);
+            hasher.write_u128(high);
         }
+        let method = match cseq.method {
+            // An ACK to a non-2xx final belongs to the INVITE it acknowledges (RFC 3261 17.1.1.3).
+            Method::Ack => method_index(Method::Invite),
+            Method::Other(name) => {
+                hasher.write(name);
+                method_index(cseq.method)
+            }
+            method => method_index(method),
+        };
+        hasher.write_u64(u64::from(cseq.number) << 32 | method as u64);
         Names { call_id, from_tag, to_tag: self.tag(m.to.tag), transaction: hasher.finish() }
     }
 

@@ -58,7 +58,7 @@ impl Calls {
     ) -> Option<Routed> {
         let (at, m) = (heard.at, heard.m);
         if owner != Some(key) {
-            self.transactions.entry(heard.names.transaction, at.stamp).owner = Some(key);
+            self.transactions.entry(heard.names.transaction, at.stamp).belongs_to(key);
         }
         let call = self.table.get_mut(key)?;
         let from_caller = call.is_from_caller(heard);

@@ -22,17 +22,26 @@ pub(super) struct Transactions {
     pub(super) evicted: u64,
 }
 
-/// One transaction on one hop.
-#[derive(Clone, Copy, Debug, Default)]
+/// One transaction on one hop. There are more of them than of anything else, so each is as large as a cache line with
+/// its name.
+#[derive(Debug, Default)]
 pub(super) struct Transaction {
-    /// The call it belongs to.
-    pub(super) owner: Option<CallKey>,
+    owner: Owner,
     /// First request, microseconds modulo 2^32: a transaction is forgotten long before that comes round.
     sent: u32,
     request: Sightings,
     ack: Sightings,
     next: u8,
-    responses: [Response; RESPONSES],
+    responses: [Response; FEW],
+    /// Those of a fork.
+    further: Option<Box<[Response; RESPONSES - FEW]>>,
+}
+
+/// The call a transaction belongs to. No call has generation 0: that is none.
+#[derive(Clone, Copy, Debug, Default)]
+struct Owner {
+    index: u32,
+    generation: u32,
 }
 
 /// What a message is to its transaction.
@@ -105,11 +114,23 @@ impl Transactions {
     }
 
     pub(super) fn bytes(&self) -> usize {
+        let forks = self.young.values().chain(self.old.values()).filter(|known| known.further.is_some());
         (self.young.capacity() + self.old.capacity()) * (size_of::<(u64, Transaction)>() + 1)
+            + forks.count() * size_of::<[Response; RESPONSES - FEW]>()
     }
 }
 
 impl Transaction {
+    /// The call it belongs to.
+    pub(super) fn owner(&self) -> Option<CallKey> {
+        let Owner { index, generation } = self.owner;
+        (generation > 0).then_some(CallKey { index, generation })
+    }
+
+    pub(super) fn belongs_to(&mut self, call: CallKey) {
+        self.owner = Owner { index: call.index, generation: call.generation };
+    }
+
     /// Notes a message and says what it is.
     pub(super) fn see(&mut self, part: Part, via: Via) -> Seen {
         let sightings = match part {
@@ -148,15 +169,26 @@ impl Transaction {
 
     fn response(&mut self, status: u16, tag: u64) -> &mut Sightings {
         let tag = (tag >> 32) as u32;
-        let known = self.responses.iter().position(|r| r.status == status && r.tag == tag);
-        let index = known.unwrap_or_else(|| {
-            // A fork with more answers than places forgets the first ones.
-            let index = usize::from(self.next) % RESPONSES;
-            self.next = self.next.wrapping_add(1);
-            self.responses[index] = Response { tag, status, sightings: Sightings::default() };
-            index
+        let is = |known: &Response| known.status == status && known.tag == tag;
+        let known = self.responses.iter().position(is).or_else(|| {
+            let further = self.further.as_ref()?.iter().position(is)?;
+            Some(further + FEW)
         });
-        &mut self.responses[index].sightings
+        let place = known.unwrap_or_else(|| {
+            // A fork with more answers than places forgets the first ones.
+            let place = usize::from(self.next) % RESPONSES;
+            self.next = self.next.wrapping_add(1);
+            *self.place(place) = Response { tag, status, sightings: Sightings::default() };
+            place
+        });
+        &mut self.place(place).sightings
+    }
+
+    fn place(&mut self, place: usize) -> &mut Response {
+        match place.checked_sub(FEW) {
+            None => &mut self.responses[place],
+            Some(further) => &mut self.further.get_or_insert_default()[further],
+        }
     }
 }
 
@@ -186,7 +218,10 @@ const LONGEST_WAIT: u32 = 10_000_000;
 /// (status, To-tag) pairs remembered: 100, 180, 183 and 200 of two branches.
 const RESPONSES: usize = 7;
 
-const _: () = assert!(size_of::<(u64, Transaction)>() <= 96, "a transaction is to stay compact");
+/// As many as nearly all transactions have.
+const FEW: usize = 3;
+
+const _: () = assert!(size_of::<(u64, Transaction)>() <= 64, "a transaction is to stay compact");
 
 #[cfg(test)]
 mod tests {

@@ -12,6 +12,7 @@ use crate::export::prometheus::Trunk;
 use crate::hep::Key;
 use crate::trace::USUAL_SHARE;
 use crate::trace::export::endpoint::Protocol;
+use crate::process;
 
 /// One key and what it stands at.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,6 +62,7 @@ impl Config {
     pub fn settings(&self) -> Vec<Setting> {
         let Self { agent, observer, metrics, otlp } = self;
         let (capture, incoming, outgoing) = (&agent.capture, &agent.hep.incoming, &agent.hep.outgoing);
+        let processes = &agent.processes;
         let (limits, rating, calls) = (&observer.limits, &observer.rating, &observer.calls);
         let now = |key, value| Setting { key, value, taken: Taken::Now, secret: false };
         let restart = |key, value| Setting { key, value, taken: Taken::Restart, secret: false };
@@ -108,6 +110,11 @@ impl Config {
             restart("otlp.mos_bound", json!(otlp.sampling(USUAL_SHARE).mos_bound)),
             restart("otlp.vantage", json!(otlp.vantage)),
             restart("otlp.users", json!(otlp.users.name())),
+            now("poll.interval_seconds", json!(processes.interval_seconds)),
+            now("poll.slow_interval_seconds", json!(processes.slow_interval_seconds)),
+            now("poll.well_known", json!(processes.well_known)),
+            now("poll.host", json!(processes.host)),
+            now("processes", processes.rules.iter().map(process).collect()),
             restart("http.listen", json!(agent.listen)),
             now("http.web_config", json!(agent.web_config)),
             restart("limits.calls", json!(limits.calls)),
@@ -199,6 +206,21 @@ fn trunk(trunk: &Trunk) -> Value {
     }))
 }
 
+fn process(rule: &process::Rule) -> Value {
+    said(json!({
+        "name": rule.name,
+        "command": texts(&rule.command),
+        "exe": texts(&rule.executable),
+        "cgroup": texts(&rule.cgroup),
+        "unit": texts(&rule.unit),
+        "pid_file": rule.pid_file,
+        "memory_budget": rule.memory_budget,
+        "allocations": rule.allocations,
+        "heap": rule.heap.enabled,
+        "heap_interval_seconds": rule.heap.interval_seconds,
+    }))
+}
+
 fn rule(rule: &Rule) -> Value {
     let patterns = |patterns: &[Pattern]| patterns.iter().map(Pattern::to_string).collect::<Vec<_>>();
     said(json!({
@@ -278,8 +300,10 @@ mod tests {
         let conditions = "domain = \"d\"\nheader = \"h\"\nheader_value = \"v\"\nfrom_number = \"1\"\nto_number = \"2\"\n\
                           source = \"10.0.0.1\"\nsource_port = 1\ndestination = \"10.0.0.2\"\ndestination_port = 2\n";
         let rules = ["tenants", "routes"].map(|list| format!("[[{list}]]\nname = \"n\"\n{conditions}"));
+        let process = "[[processes]]\nname = \"p\"\ncommand = \"c\"\nexe = \"/e\"\ncgroup = \"/c\"\nunit = \"u\"\n\
+                       pid_file = \"/p\"\nmemory_budget = 1\n";
         let trunk = "[[trunks]]\nname = \"t\"\npeers = \"10.0.0.1\"\ncapacity_in = 1\ncapacity_out = 2\n";
-        let document = config(&(rules.concat() + trunk)).document();
+        let document = config(&(rules.concat() + process + trunk)).document();
         for key in asked {
             let mut path = key.split('.');
             let section = &document[path.next().unwrap()];

@@ -85,6 +85,24 @@ peers = ["203.0.113.0/24", "198.51.100.7:5080"]
 capacity_in = 30
 capacity_out = 60
 
+[poll]
+interval_seconds = 5
+slow_interval_seconds = 300
+well_known = false
+host = false
+
+[[processes]]
+name = "proxy"
+command = "kamailio*"
+exe = ["/usr/sbin/kamailio", "/opt/*"]
+cgroup = "/system.slice"
+unit = "kamailio"
+pid_file = "/run/kamailio/kamailio.pid"
+memory_budget = 2147483648
+allocations = "malloc"
+heap = false
+heap_interval_seconds = 120
+
 [quality]
 assumed_owd_ms = 40
 endpoint_delay_ms = 12.5

@@ -5,8 +5,123 @@
 //! unless the one who knows better has given it before
 //! ```
 
+use std::ops::Index;
+
+use serde::ser::{Serialize, SerializeStruct, Serializer};
+
 use super::{Call, CallResult, CallState, EndReason, Stream};
 use crate::rtp::payload::{Class, Codec};
+
+/// Reason for each absent number, by the name of its field. A few entries in the order of the names.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Why(Vec<(&'static str, &'static str)>);
+
+impl Why {
+    /// No number is absent.
+    pub const fn new() -> Self {
+        Self(Vec::new())
+    }
+
+    /// Whether no number is absent.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The reason why `field` is absent.
+    pub fn get(&self, field: &str) -> Option<&&'static str> {
+        self.0.iter().find(|(known, _)| *known == field).map(|(_, reason)| reason)
+    }
+
+    /// Whether `field` has a reason.
+    pub fn contains_key(&self, field: &str) -> bool {
+        self.get(field).is_some()
+    }
+
+    /// The fields that have a reason, in order.
+    pub fn keys(&self) -> impl Iterator<Item = &&'static str> {
+        self.0.iter().map(|(field, _)| field)
+    }
+
+    /// Fields and reasons, in the order of the fields.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        self.0.iter().copied()
+    }
+
+    /// Gives a reason; returns the one it had before.
+    pub fn insert(&mut self, field: &'static str, reason: &'static str) -> Option<&'static str> {
+        match self.place(field) {
+            Ok(known) => self.0.get_mut(known).map(|entry| std::mem::replace(&mut entry.1, reason)),
+            Err(place) => {
+                self.add(place, field, reason);
+                None
+            }
+        }
+    }
+
+    /// Gives a reason, unless there is one.
+    pub fn or_insert(&mut self, field: &'static str, reason: &'static str) {
+        if let Err(place) = self.place(field) {
+            self.add(place, field, reason);
+        }
+    }
+
+    /// Takes a reason back.
+    pub fn remove(&mut self, field: &str) -> Option<&'static str> {
+        let known = self.place(field).ok()?;
+        Some(self.0.remove(known).1)
+    }
+
+    fn add(&mut self, place: usize, field: &'static str, reason: &'static str) {
+        if self.0.is_empty() {
+            self.0.reserve(FEW);
+        }
+        self.0.insert(place, (field, reason));
+    }
+
+    /// Where `field` stands, or belongs: mostly at the end, for they are given in order.
+    fn place(&self, field: &str) -> Result<usize, usize> {
+        match self.0.last() {
+            Some(&(last, _)) if last >= field => self.0.binary_search_by(|(known, _)| (*known).cmp(field)),
+            _ => Err(self.0.len()),
+        }
+    }
+}
+
+/// Room for the reasons of nearly every fact.
+const FEW: usize = 12;
+
+impl Extend<(&'static str, &'static str)> for Why {
+    fn extend<I: IntoIterator<Item = (&'static str, &'static str)>>(&mut self, reasons: I) {
+        reasons.into_iter().for_each(|(field, reason)| _ = self.insert(field, reason));
+    }
+}
+
+impl<const N: usize> From<[(&'static str, &'static str); N]> for Why {
+    fn from(reasons: [(&'static str, &'static str); N]) -> Self {
+        let mut why = Self::new();
+        why.extend(reasons);
+        why
+    }
+}
+
+impl Index<&str> for Why {
+    type Output = &'static str;
+
+    fn index(&self, field: &str) -> &Self::Output {
+        self.get(field).unwrap_or(&"")
+    }
+}
+
+/// Its keys are names of this program, like those of a struct.
+impl Serialize for Why {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut fields = serializer.serialize_struct("Why", self.0.len())?;
+        for (field, reason) in &self.0 {
+            fields.serialize_field(field, reason)?;
+        }
+        fields.end()
+    }
+}
 
 /// Fewer packets or less time than the figure needs.
 pub const TOO_SHORT: &str = "too short";
@@ -87,24 +202,24 @@ impl Stream {
         // A score that was refused has its reason already, and R has the same.
         let score = self.why.get("mos").copied().unwrap_or(score);
         let absent = [
-            ("clock_rate", self.clock_rate.is_none(), CLOCK_UNKNOWN),
-            ("ptime", self.ptime.is_none(), timing),
-            ("jitter", self.jitter.is_none(), timing),
-            ("pdv_p95", self.pdv_p95.is_none(), sound),
-            ("discarded", self.discarded.is_none(), sound),
             ("burst_gap", self.burst_gap.is_none(), sound),
-            ("silence_ratio", self.silence_ratio.is_none(), sound),
+            ("clock_rate", self.clock_rate.is_none(), CLOCK_UNKNOWN),
             ("clock_skew_ppm", self.clock_skew_ppm.is_none(), sound),
+            ("dead_air", self.dead_air.is_none(), silence),
+            ("discarded", self.discarded.is_none(), sound),
+            ("jitter", self.jitter.is_none(), timing),
             ("mos", self.mos.is_none(), score),
-            ("r_factor", self.r_factor.is_none(), score),
             ("mos.cq", cq, NO_DELAY),
             ("mos.min_window", min_window, TOO_SHORT),
-            ("dead_air", self.dead_air.is_none(), silence),
+            ("pdv_p95", self.pdv_p95.is_none(), sound),
+            ("ptime", self.ptime.is_none(), timing),
+            ("r_factor", self.r_factor.is_none(), score),
             ("rtcp", self.rtcp.is_none(), NO_RTCP),
             ("rtcp.rtt", round_trip.is_some(), round_trip.unwrap_or(NO_ANSWER)),
+            ("silence_ratio", self.silence_ratio.is_none(), sound),
         ];
         for (field, _, reason) in absent.into_iter().filter(|(_, absent, _)| *absent) {
-            self.why.entry(field).or_insert(reason);
+            self.why.or_insert(field, reason);
         }
     }
 }
@@ -129,19 +244,19 @@ impl Call {
         };
         let media = if self.streams.is_empty() { NO_MEDIA } else { NO_AUDIO };
         let absent = [
-            ("status", self.status.is_none(), last),
-            ("first_response", self.first_response.is_none(), NO_RESPONSE),
-            ("post_dial_delay", self.post_dial_delay.is_none(), rung),
-            ("setup", self.setup.is_none(), NOT_ANSWERED),
-            ("ring", self.ring.is_none(), after(NOT_RUNG)),
-            ("duration", self.duration.is_none(), after(STILL_UP)),
-            ("disconnect", self.disconnect.is_none(), after(disconnect)),
             ("codec", self.codec.is_none(), media),
-            ("mos", self.mos.is_none(), media),
             ("dead_air", self.dead_air.is_none(), media),
+            ("disconnect", self.disconnect.is_none(), after(disconnect)),
+            ("duration", self.duration.is_none(), after(STILL_UP)),
+            ("first_response", self.first_response.is_none(), NO_RESPONSE),
+            ("mos", self.mos.is_none(), media),
+            ("post_dial_delay", self.post_dial_delay.is_none(), rung),
+            ("ring", self.ring.is_none(), after(NOT_RUNG)),
+            ("setup", self.setup.is_none(), NOT_ANSWERED),
+            ("status", self.status.is_none(), last),
         ];
         for (field, _, reason) in absent.into_iter().filter(|(_, absent, _)| *absent) {
-            self.why.entry(field).or_insert(reason);
+            self.why.or_insert(field, reason);
         }
     }
 }

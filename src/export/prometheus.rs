@@ -18,9 +18,11 @@ mod agent;
 mod exemplar;
 mod family;
 mod hep;
+mod host;
 mod live;
 mod media;
 mod observer;
+mod process;
 mod protobuf;
 mod ready;
 mod sessions;
@@ -40,6 +42,7 @@ use prometheus_client::registry::Registry;
 
 use crate::call::classify::Network;
 use crate::event::{Call, CallResult, Event, Live, Sink, StreamCounts, Totals};
+use crate::process::Snapshot;
 use catalogue::Entry;
 use family::Declare;
 
@@ -61,6 +64,8 @@ pub struct Metrics {
     trunk: trunk::TrunkMetrics,
     siprec: siprec::SiprecMetrics,
     agent: agent::AgentMetrics,
+    process: process::ProcessMetrics,
+    host: host::HostMetrics,
     exemplars: exemplar::Exemplars,
     trunks: trunk::Trunks,
     local: siprec::Local,
@@ -124,6 +129,8 @@ impl Metrics {
         let live = live::LiveMetrics::declare(&mut declare);
         let trunk = trunk::TrunkMetrics::declare(&mut declare);
         let observer = observer::ObserverMetrics::declare(&mut declare);
+        let process = process::ProcessMetrics::declare(&mut declare);
+        let host = host::HostMetrics::declare(&mut declare);
         let agent = agent::AgentMetrics::declare(&mut declare);
         let siprec = siprec::SiprecMetrics::declare(&mut declare);
         let build = Info::new([("version", env!("CARGO_PKG_VERSION"))]);
@@ -141,6 +148,8 @@ impl Metrics {
             trunk,
             siprec,
             agent,
+            process,
+            host,
             exemplars: exemplar::Exemplars::default(),
             trunks: trunk::Trunks::default(),
             local: siprec::Local { networks: Vec::new(), ports: options.rtp_ports.clone() },
@@ -197,6 +206,14 @@ impl Metrics {
     /// Takes what the agent knows about itself. To be called before each scrape.
     pub fn agent(&mut self, stats: &AgentStats) {
         self.agent.set(stats);
+    }
+
+    /// Takes what a look at the processes and the host has found.
+    pub fn processes(&mut self, snapshot: &Snapshot) {
+        self.process.set(&snapshot.groups, &snapshot.poller);
+        if let Some(host) = &snapshot.host {
+            self.host.set(host);
+        }
     }
 
     /// Notes how long it took to make a scrape's answer.
@@ -350,6 +367,7 @@ mod tests {
             threads: Some(5),
             ..AgentStats::default()
         });
+        metrics.processes(&samples::processes());
         metrics.scraped(0.003);
         for tenant in 0..8 {
             let mut call = samples::call();
@@ -514,6 +532,37 @@ mod tests {
             assert!(text.contains(sample), "{sample}{text}");
         }
         assert!(!text.contains("voip_trunk_capacity_calls{trunk=\"a\",direction=\"in\"}"));
+    }
+
+    #[test]
+    fn a_process_that_is_gone_ends_its_gauges_and_keeps_its_counters() {
+        let mut metrics = Metrics::new();
+        let mut snapshot = samples::processes();
+        metrics.processes(&snapshot);
+        let there = written(&metrics, Exposition::Classic);
+        assert!(there.contains("voip_process_resident_memory_bytes{process=\"kamailio\"} 1000\n"), "{there}");
+        assert!(
+            there.contains("voip_process_fragmentation_ratio{process=\"kamailio\",source=\"glibc\"} 0.25\n"),
+            "{there}"
+        );
+        let group = snapshot.groups.first_mut().unwrap();
+        *group = crate::process::Figures {
+            name: group.name.clone(),
+            exits: 3,
+            cpu_seconds: group.cpu_seconds,
+            faults: group.faults,
+            ..Default::default()
+        };
+        metrics.processes(&snapshot);
+        let gone = written(&metrics, Exposition::Classic);
+        assert!(gone.contains("voip_process_count{process=\"kamailio\"} 0\n"));
+        assert!(
+            !gone.contains("voip_process_resident_memory_bytes{") && !gone.contains("voip_process_threads{")
+        );
+        assert!(
+            gone.contains("voip_process_allocations_total{process=\"kamailio\",source=\"page\"} 70\n"),
+            "{gone}"
+        );
     }
 
     #[test]

@@ -4,6 +4,11 @@ use std::net::IpAddr;
 
 use crate::Stamp;
 use crate::event::*;
+use crate::process::cgroup::Cgroup;
+use crate::process::host::{Device, Filesystem, Host, Interface, Pressure};
+use crate::process::privileged::{Heap, MemoryMap, Pool};
+use crate::process::snapshot::{Fds, Figures, Memory, PollerStats, Snapshot};
+use crate::process::udp::Udp;
 use crate::rtp::payload::Codec;
 use crate::wire::Endpoint;
 
@@ -287,4 +292,83 @@ pub(crate) fn events() -> Vec<Event> {
         Event::Registration(registration()),
         Event::Transfer(transfer()),
     ]
+}
+
+/// A poll that has found something of everything.
+pub(crate) fn processes() -> Snapshot {
+    let memory = Memory {
+        resident: Some(1000),
+        map: MemoryMap { proportional: Some(900), private: Some(500), ..MemoryMap::default() },
+        anonymous: Some(600),
+        file: Some(300),
+        shared: Some(100),
+        swap: Some(50),
+        address_space: Some(5000),
+    };
+    let heap = Heap {
+        arenas: 2,
+        committed: 400,
+        in_use: 300,
+        free: 100,
+        resident: Some(390),
+        coverage: 1.0,
+        ..Heap::default()
+    };
+    let pool = Pool {
+        source: "kamailio_shm",
+        shared_by: Some(1),
+        size: 100,
+        used: 40,
+        real_used: 50,
+        fragments: Some(3),
+    };
+    let cgroup = Cgroup {
+        memory_bytes: Some(2000),
+        memory_limit_bytes: Some(4000),
+        events: [Some(1), Some(0), Some(0)],
+        periods: Some(10),
+        throttled_periods: Some(2),
+        throttled_seconds: Some(0.5),
+    };
+    let group = Figures {
+        name: "kamailio".into(),
+        processes: 8,
+        exits: 1,
+        started_seconds: Some(1.7e9),
+        memory,
+        memory_budget_bytes: Some(1 << 31),
+        cpu_seconds: Some([1.5, 0.5]),
+        faults: Some([70, 2]),
+        switches: Some([9, 3]),
+        threads: Some(8),
+        fds: Fds { open: Some(80), limit: Some(1024), worst_ratio: Some(0.02) },
+        oom_score: Some(6),
+        cgroup: Some(cgroup),
+        udp: Some(Udp { sockets: 2, queued_bytes: 0, drops: 7 }),
+        allocations: Some(1234),
+        heap: Some(heap),
+        heap_failures: 1,
+        heap_unsupported: None,
+        pools: vec![pool],
+    };
+    let host = Host {
+        cpu_seconds: Some([1.0; 8]),
+        cpus: Some(2),
+        memory: vec![("total", 1 << 30)],
+        swap: vec![("total", 0)],
+        load: Some([0.5, 0.25, 0.125]),
+        pressure: vec![Pressure { resource: "cpu", kind: "some", seconds: 1.0 }],
+        filesystems: vec![Filesystem {
+            mount: "/".into(),
+            size_bytes: 100,
+            available_bytes: 50,
+            files: Some(10),
+            files_free: Some(5),
+        }],
+        devices: vec![Device { name: "vda".into(), read_bytes: 1, written_bytes: 2, busy_seconds: 0.5 }],
+        interfaces: vec![Interface { name: "eth0".into(), errors: [1, 2], drops: [3, 4] }],
+        udp_errors: vec![("receive_buffer", 5)],
+    };
+    let poller = PollerStats { polls: 2, seconds: 0.002, processes_seen: 90, refused: 0 };
+    Snapshot { groups: vec![group], host: Some(host), poller, ..Snapshot::default() }
 }

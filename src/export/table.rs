@@ -12,6 +12,7 @@
 //! No line is wider than 100 columns. Memory is bounded: sums, histograms and the worst rows are kept.
 
 mod calls;
+pub(crate) mod heap;
 mod layout;
 mod media;
 mod notes;

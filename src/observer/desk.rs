@@ -155,7 +155,7 @@ impl Desk {
                     talk.pass_on_rtcp(stamp, packet, media, sink);
                 }
             }
-            _ if packet.payload.starts_with(b"HEP3") => {
+            _ if packet.payload.starts_with(HEP) => {
                 if talk.decode_hep {
                     talk.captured_hep(stamp, packet.payload, media, sink);
                 } else {
@@ -167,21 +167,40 @@ impl Desk {
                     *talk.skipped.entry(kind.name()).or_default() += 1;
                     return;
                 };
-                if talk.repeats.captured_twice(stamp, packet) {
-                    media.counters.capture_duplicates += 1;
-                    return;
-                }
-                let at = Arrival {
-                    stamp,
-                    source: packet.source,
-                    destination: packet.destination,
-                    transport: SipTransport::Udp,
-                    via: Via::Wire,
-                };
-                talk.pass_on(&at, packet.payload, sink);
-                start.with_message(|message| talk.sip(&at, message, media, sink));
+                start.with_message(|message| self.message(stamp, packet, message, sink));
             }
         }
+    }
+
+    /// The start of the SIP message in a UDP payload, if it is one: what [`Desk::packet`] would take it for.
+    pub(crate) fn sip(payload: &[u8]) -> Option<sip::Start<'_>> {
+        // Neither RTP nor RTCP begins with ASCII.
+        let may_be = payload.first().is_some_and(u8::is_ascii) && !payload.starts_with(HEP);
+        sip::start(payload).filter(|_| may_be)
+    }
+
+    /// A UDP datagram that is this SIP message.
+    pub(crate) fn message(
+        &mut self,
+        stamp: Stamp,
+        packet: &Packet<'_>,
+        message: &sip::Message<'_>,
+        sink: &mut impl Sink,
+    ) {
+        let Self { media, talk, .. } = self;
+        if talk.repeats.captured_twice(stamp, packet) {
+            media.counters.capture_duplicates += 1;
+            return;
+        }
+        let at = Arrival {
+            stamp,
+            source: packet.source,
+            destination: packet.destination,
+            transport: SipTransport::Udp,
+            via: Via::Wire,
+        };
+        talk.pass_on(&at, packet.payload, sink);
+        talk.sip(&at, message, media, sink);
     }
 
     /// A HEP record that was sent to us.
@@ -576,6 +595,8 @@ fn hep_transport(record: &hep::Hep<'_>) -> SipTransport {
     }
 }
 
+/// How HEP begins (version 3).
+const HEP: &[u8] = b"HEP3";
 /// From an answer to the word of it.
 const SETTLE_NANOS: i64 = 2_000_000_000;
 /// Answered calls that wait for that.

@@ -525,7 +525,7 @@ impl CallMedia {
         }
         for field in ["mos", "dead_air"] {
             if let Some(reason) = fact.why.get(field) {
-                self.why.entry(field).or_insert(reason);
+                self.why.or_insert(field, reason);
             }
         }
         if let Some(mos) = fact.mos {

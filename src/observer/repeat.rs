@@ -1,7 +1,8 @@
 //! SIP and RTCP datagrams captured twice (MEAS 1.11.1): the same datagram on a second interface, or mirrored twice into
 //! one. A retransmission has an IP identification of its own.
 
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hasher};
+use std::net::IpAddr;
 
 use foldhash::fast::FixedState;
 
@@ -36,7 +37,18 @@ impl Repeats {
         // Start line, top Via and the end of the body tell messages apart; all of it would cost more than it tells.
         let head = payload.get(..HEAD).unwrap_or(payload);
         let tail = payload.len().checked_sub(TAIL).and_then(|at| payload.get(at..)).unwrap_or_default();
-        let hash = self.hasher.hash_one((packet.source, packet.destination, payload.len(), head, tail));
+        let mut hasher = self.hasher.build_hasher();
+        for end in [packet.source, packet.destination] {
+            match end.ip {
+                IpAddr::V4(ip) => hasher.write_u32(ip.to_bits()),
+                IpAddr::V6(ip) => hasher.write_u128(ip.to_bits()),
+            }
+            hasher.write_u16(end.port);
+        }
+        hasher.write_usize(payload.len());
+        hasher.write(head);
+        hasher.write(tail);
+        let hash = hasher.finish();
         let Some(seen) = self.slots.get_mut(hash as usize % SLOTS) else { return false };
         let apart = stamp.nanos_since(seen.stamp);
         let id = packet.ip_id.unwrap_or(0);

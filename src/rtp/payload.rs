@@ -135,6 +135,9 @@ impl Format {
 
     /// `a=fmtp` parameters, `name=value;...`: only those that fix a bit rate or turn on error correction.
     pub fn apply_fmtp(&mut self, parameters: &[u8]) {
+        if self.codec == Codec::TelephoneEvent {
+            return;
+        }
         for parameter in parameters.split(|&b| b == b';') {
             let mut pair = parameter.splitn(2, |&b| b == b'=');
             let (Some(name), Some(value)) = (pair.next(), pair.next()) else { continue };
@@ -188,7 +191,7 @@ impl Codec {
     pub fn from_rtpmap(name: &[u8]) -> Self {
         NAMES
             .iter()
-            .find(|(known, _)| known.as_bytes().eq_ignore_ascii_case(name))
+            .find(|(known, _)| known.as_bytes() == name || known.as_bytes().eq_ignore_ascii_case(name))
             .map_or(Self::Other, |&(_, codec)| codec)
     }
 

@@ -64,15 +64,19 @@ fn allowed(needs: &Needs, arch: TargetArch) -> Result<BpfProgram, BackendError> 
         (libc::SYS_clone, vec![bits(0, thread, thread)?]),
         (libc::SYS_mmap, vec![bits(2, execute, 0)?]),
         (libc::SYS_mprotect, vec![bits(2, execute, 0)?]),
-        (libc::SYS_openat, vec![bits(2, write, 0)?]),
         (libc::SYS_socket, one_of(0, families)?),
         (libc::SYS_ioctl, one_of(1, &CONTROLS)?),
         (libc::SYS_prctl, one_of(0, &[libc::PR_SET_NAME as u64])?),
         // How a process aborts.
         (libc::SYS_tgkill, one_of(0, &own_process)?),
     ]);
-    #[cfg(target_arch = "x86_64")]
-    rules.insert(libc::SYS_open, vec![bits(1, write, 0)?]);
+    if needs.write.is_empty() {
+        rules.insert(libc::SYS_openat, vec![bits(2, write, 0)?]);
+        #[cfg(target_arch = "x86_64")]
+        rules.insert(libc::SYS_open, vec![bits(1, write, 0)?]);
+    } else {
+        rules.extend(WRITING.iter().map(|&call| (call, Vec::new())));
+    }
     SeccompFilter::new(rules, SeccompAction::Errno(libc::ENOSYS as u32), SeccompAction::Allow, arch)?
         .try_into()
 }
@@ -133,6 +137,26 @@ const DEADLY: &[c_long] = &[
     libc::SYS_unshare,
 ];
 
+/// Where files are written, as far as Landlock lets them be.
+const WRITING: &[c_long] = &[
+    libc::SYS_openat,
+    libc::SYS_renameat,
+    libc::SYS_renameat2,
+    libc::SYS_unlinkat,
+    libc::SYS_fsync,
+    libc::SYS_fdatasync,
+    libc::SYS_ftruncate,
+    libc::SYS_fchmod,
+    libc::SYS_statfs,
+    libc::SYS_fstatfs,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_open,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_rename,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_unlink,
+];
+
 /// Allowed whatever their arguments.
 const ALWAYS: &[c_long] = &[
     // Descriptors.
@@ -159,6 +183,8 @@ const ALWAYS: &[c_long] = &[
     libc::SYS_statx,
     libc::SYS_faccessat,
     libc::SYS_readlinkat,
+    libc::SYS_statfs,
+    libc::SYS_fstatfs,
     libc::SYS_getdents64,
     libc::SYS_getcwd,
     libc::SYS_inotify_init1,

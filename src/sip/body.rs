@@ -48,12 +48,12 @@ fn part<'a>(found: &mut Body<'a>, content_type: &'a [u8], body: &'a [u8], depth:
     let kind = trim(kind);
     let is = |name: &str| kind.eq_ignore_ascii_case(name.as_bytes());
     let starts = |name: &str| kind.get(..name.len()).is_some_and(|k| k.eq_ignore_ascii_case(name.as_bytes()));
-    if starts("multipart/") {
+    if is("application/sdp") || kind.is_empty() && trim_start(body).starts_with(b"v=0") {
+        first(&mut found.sdp, body);
+    } else if starts("multipart/") {
         if depth < DEPTH_MAX {
             multipart(found, params, body, depth + 1, budget);
         }
-    } else if is("application/sdp") || kind.is_empty() && trim_start(body).starts_with(b"v=0") {
-        first(&mut found.sdp, body);
     } else if is("application/vq-rtcpxr") {
         first(&mut found.vq_rtcpxr, body);
     } else if starts("application/rs-metadata") {

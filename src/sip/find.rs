@@ -1,61 +1,87 @@
 //! The first of some byte in text where it is near: the end of a header line, of a parameter, of a URI.
 //!
 //! memchr chooses among vector widths at run time and aligns its reads, which pays for long text; a header line of
-//! forty bytes is looked through before. Here is a plain loop over sixteen bytes at a time: whether a byte is among
-//! them the compiler asks with one vector comparison, and where is asked once, in two words.
+//! forty bytes is looked through before. Here is a plain loop over sixteen bytes at a time: where a byte is among
+//! them is one vector comparison, of memchr on x86-64, of two words elsewhere.
 
 #![allow(clippy::inline_always, reason = "on the way of every message; measured in docs/performance.md")]
 
+/// What is compared at a time.
+pub(super) type Block = [u8; 16];
+
 /// Place of the first `byte`.
-#[inline]
+#[inline(always)]
 pub(super) fn first(byte: u8, text: &[u8]) -> Option<usize> {
-    search(text, |block| holds(block, byte), |word| zeros(word ^ (ONES * u64::from(byte))))
+    search(text, |block| in_block(byte, block), |b| b == byte)
 }
 
 /// Place of the first byte that is one of two.
-#[inline]
+#[inline(always)]
 pub(super) fn first_of(one: u8, other: u8, text: &[u8]) -> Option<usize> {
-    let marks = |word| zeros(word ^ (ONES * u64::from(one))) | zeros(word ^ (ONES * u64::from(other)));
-    search(text, |block| holds(block, one) | holds(block, other), marks)
+    search(text, |block| either_in_block(one, other, block), |b| b == one || b == other)
 }
 
-/// `is_in` tells whether a block has such a byte; `marks` sets the high bit of the first one in eight.
+/// Place of the first `byte` in a block.
 #[inline(always)]
-fn search(text: &[u8], is_in: impl Fn(&Block) -> bool, marks: impl Fn(u64) -> u64) -> Option<usize> {
-    let in_word = |word: &[u8; 8]| match marks(u64::from_le_bytes(*word)) {
-        0 => None,
-        found => Some(found.trailing_zeros() as usize / 8),
-    };
-    let in_both = |low: &[u8; 8], high: &[u8; 8], between: usize| {
-        in_word(low).or_else(|| in_word(high).map(|at| at + between))
-    };
-    let in_block = |block: &Block| in_both(block.first_chunk()?, block.last_chunk()?, 8);
-    for (index, block) in text.as_chunks().0.iter().enumerate() {
-        if is_in(block) {
-            return in_block(block).map(|at| at + index * block.len());
+pub(super) fn in_block(byte: u8, block: &Block) -> Option<usize> {
+    #[cfg(target_arch = "x86_64")]
+    return memchr::arch::x86_64::sse2::memchr::One::new(byte)?.find(block);
+    #[cfg(not(target_arch = "x86_64"))]
+    return in_words(block, |word| zeros(word ^ (ONES * u64::from(byte))));
+}
+
+#[inline(always)]
+fn either_in_block(one: u8, other: u8, block: &Block) -> Option<usize> {
+    #[cfg(target_arch = "x86_64")]
+    return memchr::arch::x86_64::sse2::memchr::Two::new(one, other)?.find(block);
+    #[cfg(not(target_arch = "x86_64"))]
+    return in_words(block, |word| zeros(word ^ (ONES * u64::from(one))) | zeros(word ^ (ONES * u64::from(other))));
+}
+
+/// `in_block` tells where in a block, `is` whether at all.
+#[inline(always)]
+fn search(
+    text: &[u8],
+    in_block: impl Fn(&Block) -> Option<usize>,
+    is: impl Fn(u8) -> bool,
+) -> Option<usize> {
+    let (blocks, rest) = text.as_chunks();
+    for (index, block) in blocks.iter().enumerate() {
+        if let Some(at) = in_block(block) {
+            return Some(at + index * block.len());
         }
     }
     // The rest is looked at together with what is before it: only what is new can be found.
-    match (text.last_chunk(), text.first_chunk(), text.last_chunk()) {
-        (Some(block), ..) => in_block(block).map(|at| at + text.len() - block.len()),
-        (_, Some(low), Some(high)) => in_both(low, high, text.len() - high.len()),
-        _ => text.iter().position(|&b| marks(ONES * u64::from(b)) != 0),
+    match text.last_chunk() {
+        _ if rest.is_empty() => None,
+        Some(block) => in_block(block).map(|at| at + text.len() - block.len()),
+        None => match (text.first_chunk(), text.last_chunk()) {
+            (Some(low), Some(high)) => {
+                let (low, high) = (u64::from_le_bytes(*low), u64::from_le_bytes(*high));
+                let both = u128::from(low) | u128::from(high) << 64;
+                in_block(&both.to_le_bytes()).map(|at| if at < 8 { at } else { at + text.len() - 16 })
+            }
+            _ => text.iter().position(|&b| is(b)),
+        },
     }
 }
 
-/// Without a way out in the middle, so that it is one comparison of vectors.
+/// `marks` sets the high bit of the first byte that is looked for, among eight.
+#[cfg(any(test, not(target_arch = "x86_64")))]
 #[inline(always)]
-#[allow(clippy::needless_bitwise_bool, reason = "a lazy operator is a way out")]
-fn holds(block: &Block, byte: u8) -> bool {
-    block.iter().fold(false, |found, &b| found | (b == byte))
+fn in_words(block: &Block, marks: impl Fn(u64) -> u64) -> Option<usize> {
+    let whole = u128::from_le_bytes(*block);
+    match (marks(whole as u64), marks((whole >> 64) as u64)) {
+        (0, 0) => None,
+        (0, high) => Some(8 + high.trailing_zeros() as usize / 8),
+        (low, _) => Some(low.trailing_zeros() as usize / 8),
+    }
 }
 
-/// What is compared at a time.
-type Block = [u8; 16];
-
 /// The high bit of every byte that is zero; of those behind the first one it may also be set wrongly.
-#[inline]
-pub(super) fn zeros(word: u64) -> u64 {
+#[cfg(any(test, not(target_arch = "x86_64")))]
+#[inline(always)]
+fn zeros(word: u64) -> u64 {
     word.wrapping_sub(ONES) & !word & (ONES * 0x80)
 }
 
@@ -79,6 +105,10 @@ mod tests {
             let (one, other) = (one | top, other | top);
             prop_assert_eq!(first(one, &text), text.iter().position(|&b| b == one));
             prop_assert_eq!(first_of(one, other, &text), text.iter().position(|&b| b == one || b == other));
+            for block in text.as_chunks().0 {
+                let by_words = in_words(block, |word| zeros(word ^ (ONES * u64::from(one))));
+                prop_assert_eq!(in_block(one, block), by_words);
+            }
         }
     }
 }

@@ -147,39 +147,44 @@ pub(super) fn split_header(line: &[u8]) -> Option<(&[u8], &[u8])> {
 }
 
 /// Position of the colon of a header line, and which header it is, if one of those wanted here. Nearly every name is
-/// shorter than 16 bytes: they are looked at eight at a time, without a loop to mispredict. `text` is the line and
-/// all that follows it, for the line itself may be shorter than that.
-#[inline]
+/// shorter than 16 bytes: they are looked at together, without a loop to mispredict. `text` is the line and all that
+/// follows it, for the line itself may be shorter than that.
+#[inline(always)]
 fn split_name(line: &[u8], text: &[u8]) -> Option<(usize, Option<Field>)> {
-    if let Some((low, rest)) = text.split_first_chunk::<8>()
-        && let Some(high) = rest.first_chunk::<8>()
-    {
-        let (low, high) = (u64::from_le_bytes(*low), u64::from_le_bytes(*high));
-        let (colon, low, high) = if let Some((colon, low)) = before_colon(low) {
-            (colon, low, 0)
-        } else if let Some((colon, high)) = before_colon(high) {
-            (8 + colon, low | FOLD, high)
-        } else {
-            (0, 0, 0)
-        };
+    if let Some(block) = text.first_chunk()
+        && let Some(colon) = find::in_block(b':', block)
+        && let Some((low_mask, high_mask)) = BEFORE.get(colon)
+        && colon > 0
+        && colon < line.len()
         // A short line that begins with white space is for the other way, which takes that off.
-        let whole = line.len() >= size_of::<u128>() || !is_lws(line[0]);
-        if colon > 0 && colon < line.len() && whole && !is_lws(line[colon - 1]) {
-            return Some((colon, Field::of(low, high)));
-        }
+        && (line.len() >= block.len() || !is_lws(block[0]))
+        && !is_lws(block[colon - 1])
+    {
+        let name = u128::from_le_bytes(*block);
+        let (low, high) = (name as u64 | FOLD, (name >> 64) as u64 | FOLD);
+        return Some((colon, Field::of(low & low_mask, high & high_mask)));
     }
+    split_any_name(line)
+}
+
+#[cold]
+fn split_any_name(line: &[u8]) -> Option<(usize, Option<Field>)> {
     let colon = find::first(b':', line)?;
     let name = trim(&line[..colon]);
     (!name.is_empty()).then(|| (colon, Field::named(name)))
 }
 
-/// Place of the first colon in eight bytes of text, and those before it, folded.
-#[inline]
-fn before_colon(bytes: u64) -> Option<(usize, u64)> {
-    let zero = find::zeros(bytes ^ (ONES * 0x3a));
-    let before = ((zero & zero.wrapping_neg()) >> 7).wrapping_sub(1);
-    (zero != 0).then_some((zero.trailing_zeros() as usize / 8, (bytes | FOLD) & before))
-}
+/// The first n of sixteen bytes, as two masks.
+const BEFORE: [(u64, u64); 16] = {
+    let mut masks = [(0, 0); 16];
+    let mut n = 0;
+    while n < masks.len() {
+        let mask = (1_u128 << (8 * n)) - 1;
+        masks[n] = (mask as u64, (mask >> 64) as u64);
+        n += 1;
+    }
+    masks
+};
 
 /// The headers that fill a field of [`Message`].
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -346,7 +351,7 @@ struct Scanner<'m, 'a> {
 impl<'a> Scanner<'_, 'a> {
     /// Takes one header line, with which `text` begins; false when it is an empty line with stray CRs, which ends
     /// the block too.
-    #[inline]
+    #[inline(always)]
     fn line(&mut self, line: &'a [u8], text: &'a [u8]) -> bool {
         let Some((colon, field)) = split_name(line, text) else {
             if line.first() == Some(&b'\r') && trim(line).is_empty() {
@@ -372,7 +377,7 @@ impl<'a> Scanner<'_, 'a> {
         true
     }
 
-    #[inline]
+    #[inline(always)]
     fn field(&mut self, field: Field, value: &'a [u8]) {
         let message = &mut *self.message;
         match field {

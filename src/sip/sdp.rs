@@ -11,10 +11,10 @@
 //!
 //! Lines may end in LF or CR alone, be indented, be missing (v=, o=, s=, t=) or end in the middle.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use super::find;
-use super::header::{decimal, split_where};
+use super::header::{decimal, is_trimmed, split_where};
 use crate::rtp::payload::{Codec, Format};
 
 /// What one SDP body says about media.
@@ -96,12 +96,12 @@ pub fn parse(body: &[u8], session: &mut Session) {
         match kind {
             b'm' => {
                 reader.section = lines.clone();
-                reader.media(value.trim_ascii());
+                reader.media(trim(value));
             }
             // The third word is the address, or a host name.
             b'c' => {
                 if let Some(media) = reader.current() {
-                    media.address = words(value.trim_ascii()).nth(2).and_then(address);
+                    media.address = words(trim(value)).nth(2).and_then(address);
                 }
             }
             b'a' => reader.attribute(value),
@@ -174,13 +174,20 @@ impl Reader<'_, '_> {
         formats.clear();
         label.clear();
         let mut words = words(value);
+        let &mut Media { address, rtcp_port, rtcp_mux, secure, direction, ptime_ms, maxptime_ms, .. } =
+            &mut self.defaults;
         *media = Media {
             kind: Kind::of(words.next().unwrap_or_default()),
+            address,
             port: words.next().and_then(small).unwrap_or(0),
-            secure: self.defaults.secure || words.next().is_some_and(is_secure),
-            formats,
+            rtcp_port,
+            rtcp_mux,
+            secure: secure || words.next().is_some_and(is_secure),
+            direction,
+            ptime_ms,
+            maxptime_ms,
             label,
-            ..self.defaults.clone()
+            formats,
         };
         for payload_type in words.filter_map(small).filter(|&number| number < 128) {
             let payload_type = payload_type as u8;
@@ -260,17 +267,17 @@ impl Media {
     /// The format that `96 rest` speaks of, and the rest.
     fn numbered<'v>(&mut self, value: &'v [u8]) -> Option<(&mut Format, &'v [u8])> {
         let (number, rest) = split_where(value, is_space);
-        Some((self.format(u8::try_from(small(number)?).ok()?)?, rest.trim_ascii()))
+        Some((self.format(u8::try_from(small(number)?).ok()?)?, trim(rest)))
     }
 
     /// `96 opus/48000/2`
     fn rtpmap(&mut self, value: &[u8]) {
         let Some((format, encoding)) = self.numbered(value) else { return };
-        let (name, clock) = split_where(encoding, |b| b == b'/');
+        let (name, clock) = encoding.split_at(find::first(b'/', encoding).unwrap_or(encoding.len()));
         let clock = clock.get(1..).and_then(leading_number);
         // Without a clock rate only the static one can be meant.
         let clock = clock.unwrap_or(format.clock_rate);
-        *format = Format::from_rtpmap(format.payload_type, name.trim_ascii(), clock);
+        *format = Format::from_rtpmap(format.payload_type, trim(name), clock);
     }
 
     /// `96 useinbandfec=1`; the codec it was applied to.
@@ -343,19 +350,51 @@ impl<'a> Iterator for Lines<'a> {
 
 /// Name and value of `name:value`.
 fn attribute(value: &[u8]) -> (&[u8], &[u8]) {
-    let (name, rest) = split_where(value, |b| b == b':');
-    (name.trim_ascii(), rest.get(1..).unwrap_or_default().trim_ascii())
+    let (name, rest) = value.split_at(find::first(b':', value).unwrap_or(value.len()));
+    (trim(name), trim(rest.get(1..).unwrap_or_default()))
+}
+
+/// Without white space around it, which hardly anyone writes.
+#[inline]
+fn trim(value: &[u8]) -> &[u8] {
+    if is_trimmed(value) { value } else { value.trim_ascii() }
 }
 
 fn words(value: &[u8]) -> impl Iterator<Item = &[u8]> {
-    value.split(|&b| is_space(b)).filter(|word| !word.is_empty())
+    let mut rest = value;
+    std::iter::from_fn(move || {
+        let (_, from) = split_where(rest, |b| !is_space(b));
+        let (word, behind) = split_where(from, is_space);
+        rest = behind;
+        (!word.is_empty()).then_some(word)
+    })
 }
 
 /// An address, without what multicast (`/127/3`), zones (`%eth0`) and URI habits (`[..]`) add to it.
 fn address(word: &[u8]) -> Option<IpAddr> {
+    if let Some(ip) = dotted(word) {
+        return Some(ip.into());
+    }
     let (word, _) = split_where(word, |b| matches!(b, b'/' | b'%' | b']'));
     let text = std::str::from_utf8(word.strip_prefix(b"[").unwrap_or(word)).ok()?;
     text.parse::<IpAddr>().ok().map(|ip| ip.to_canonical())
+}
+
+/// An IPv4 address that stands alone, as nearly all do: four numbers below 256 without leading zeros (RFC 8866 9).
+fn dotted(word: &[u8]) -> Option<Ipv4Addr> {
+    let (mut octets, mut rest) = ([0; 4], word);
+    for (place, octet) in octets.iter_mut().enumerate() {
+        if place > 0 {
+            rest = rest.strip_prefix(b".")?;
+        }
+        let (digits, behind) = split_where(rest, |b| !b.is_ascii_digit());
+        if digits.len() > 1 && digits.starts_with(b"0") {
+            return None;
+        }
+        *octet = u8::try_from(decimal(digits)?).ok()?;
+        rest = behind;
+    }
+    rest.is_empty().then(|| octets.into())
 }
 
 fn is_secure(protocol: &[u8]) -> bool {

@@ -6,6 +6,7 @@ use std::process::Command;
 
 use crate::agent::Agent;
 use crate::needs::root_with;
+use crate::skipped::skipped;
 
 #[test]
 fn no_thread_keeps_a_right() {
@@ -48,6 +49,33 @@ fn any_user_with_the_one_capability_will_do() {
     bare(&agent);
     let status = fs::read_to_string(format!("/proc/{}/status", agent.id())).unwrap();
     assert!(status.contains("Uid:\t65534\t65534\t65534\t65534"), "{status}");
+}
+
+#[test]
+fn a_file_capability_that_is_permitted_only_will_do_and_without_it_the_reason_is_told() {
+    if !root_with(&["setpriv", "setcap"]) {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let program = directory.path().join("sidetone");
+    fs::copy(env!("CARGO_BIN_EXE_sidetone"), &program).unwrap();
+    open(directory.path());
+    let set = Command::new("setcap").arg("cap_net_raw=p").arg(&program).status().unwrap();
+    if !set.success() {
+        return skipped(format!("{} takes no file capabilities", directory.path().display()));
+    }
+    let as_anybody = |bounding: &str| {
+        let mut command = Command::new("setpriv");
+        command.args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--bounding-set", bounding]);
+        command.arg(&program).arg("run");
+        command
+    };
+    let mut without = as_anybody("-all");
+    let told = without.output().unwrap();
+    assert_eq!(told.status.code(), Some(77), "{told:?}");
+    assert!(String::from_utf8_lossy(&told.stderr).contains("CAP_NET_RAW"), "{told:?}");
+    let Some(agent) = Agent::of(as_anybody("-all,+net_raw")) else { return };
+    bare(&agent);
 }
 
 fn open(directory: &Path) {

@@ -84,7 +84,7 @@ fn the_default_file_has_every_key_with_its_default() {
     }
 }
 
-const WITHOUT_DEFAULT: [&str; 14] = [
+const WITHOUT_DEFAULT: [&str; 15] = [
     "capture.filter",
     "hep.listen",
     "hep.key",
@@ -93,6 +93,7 @@ const WITHOUT_DEFAULT: [&str; 14] = [
     "hep.node",
     "metrics.aliases",
     "trunks",
+    "processes",
     "http.web_config",
     "quality.assumed_owd_ms",
     "quality.codecs",

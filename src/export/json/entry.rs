@@ -240,11 +240,12 @@ impl SerializeStruct for Inside<'_> {
     /// Inlined so that the key is copied as the constant it is.
     #[inline(always)]
     fn serialize_field<T: Serialize + ?Sized>(&mut self, key: &'static str, value: &T) -> Result<(), Error> {
-        let out = self.element().out;
-        out.reserve(key.len() + 3);
-        out.push(b'"');
+        let out = &mut *self.out;
+        out.reserve(key.len() + 4);
+        out.extend_from_slice(&[self.before, b'"']);
         out.extend_from_slice(key.as_bytes());
         out.extend_from_slice(b"\":");
+        self.before = b',';
         value.serialize(Value { out })
     }
 

@@ -129,7 +129,7 @@ impl Media {
         if media.hearing.dead_air.is_some() {
             why.remove("dead_air");
         } else if !media.ids.is_empty() {
-            why.entry("dead_air").or_insert(why::ONE_DIRECTION);
+            why.or_insert("dead_air", why::ONE_DIRECTION);
         }
         Outcome {
             streams: media.ids.iter().map(|&serial| stream_id(serial)).collect(),

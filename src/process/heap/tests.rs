@@ -1,0 +1,1 @@
+//! The walk over memory that tests make up.
