@@ -50,15 +50,22 @@ fn each_alert_has_three_cases_and_a_page() {
     let overview = fs::read_to_string(root("docs/alerts.md")).unwrap();
     let alerts = alerts();
     for alert in &alerts {
-        for case in [format!("{alert} fires"), format!("{alert} does not fire"), format!("{alert} at the border")] {
+        for case in
+            [format!("{alert} fires"), format!("{alert} does not fire"), format!("{alert} at the border")]
+        {
             assert!(cases.contains(&case), "tests/alerts has no case \"{case}\"");
         }
         let page = fs::read_to_string(root("docs/runbooks").join(format!("{alert}.md")));
         let page = page.unwrap_or_else(|error| panic!("docs/runbooks/{alert}.md: {error}"));
-        for part in ["# ", "## How the number is made", "## First", "## Usual causes", "## What not to conclude"] {
+        for part in
+            ["# ", "## How the number is made", "## First", "## Usual causes", "## What not to conclude"]
+        {
             assert!(page.contains(part), "docs/runbooks/{alert}.md lacks \"{part}\"");
         }
-        assert!(overview.contains(&format!("[{alert}](runbooks/{alert}.md)")), "docs/alerts.md lacks {alert}");
+        assert!(
+            overview.contains(&format!("[{alert}](runbooks/{alert}.md)")),
+            "docs/alerts.md lacks {alert}"
+        );
     }
     for page in fs::read_dir(root("docs/runbooks")).unwrap() {
         let page = page.unwrap().path();
@@ -72,7 +79,10 @@ fn the_example_of_alertmanager_is_accepted() {
     if !has("amtool") {
         return;
     }
-    let run = Command::new("amtool").arg("check-config").arg(root("packaging/prometheus/alertmanager.yml")).output();
+    let run = Command::new("amtool")
+        .arg("check-config")
+        .arg(root("packaging/prometheus/alertmanager.yml"))
+        .output();
     let output = run.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
@@ -103,7 +113,8 @@ fn a_well_agent_raises_no_alert_and_ill_ones_raise_each() {
     for file in RULES {
         let rules = fs::read_to_string(root("packaging/prometheus").join(file)).unwrap();
         let lines = rules.lines().filter(|line| !line.starts_with("    for: "));
-        fs::write(folder.path().join(file), lines.map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+        fs::write(folder.path().join(file), lines.map(|line| format!("{line}\n")).collect::<String>())
+            .unwrap();
     }
     let mut command = Command::new("prometheus-alertmanager");
     command
@@ -121,7 +132,9 @@ fn a_well_agent_raises_no_alert_and_ill_ones_raise_each() {
     );
 
     let deserved = alerts();
-    let raised = || alertmanager.json("/api/v2/alerts").map_or_else(Vec::new, |alerts| alerts.as_array().unwrap().clone());
+    let raised = || {
+        alertmanager.json("/api/v2/alerts").map_or_else(Vec::new, |alerts| alerts.as_array().unwrap().clone())
+    };
     let names = || raised().iter().map(|alert| label(alert, "alertname")).collect::<BTreeSet<_>>();
     let all = patience::within(60, || names() == deserved);
     let missing: Vec<_> = deserved.difference(&names()).cloned().collect();
@@ -152,7 +165,8 @@ fn label(alert: &Value, name: &str) -> String {
 
 fn alerts() -> BTreeSet<String> {
     let rules = fs::read_to_string(root("packaging/prometheus/sidetone.alerts.yml")).unwrap();
-    let names: BTreeSet<_> = rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).map(str::to_owned).collect();
+    let names: BTreeSet<_> =
+        rules.lines().filter_map(|line| line.trim().strip_prefix("- alert: ")).map(str::to_owned).collect();
     assert!(names.len() > 20);
     names
 }

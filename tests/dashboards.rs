@@ -35,8 +35,12 @@ fn each_dashboard_is_well_formed() {
         assert_eq!(file.file_stem().unwrap().to_str().unwrap(), uid);
         assert!(uids.insert(uid.clone()), "{uid} twice");
         assert_eq!(board["schemaVersion"], 39, "{uid}");
-        let variables: BTreeSet<_> =
-            board["templating"]["list"].as_array().unwrap().iter().map(|it| it["name"].as_str().unwrap()).collect();
+        let variables: BTreeSet<_> = board["templating"]["list"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|it| it["name"].as_str().unwrap())
+            .collect();
         for variable in ["instance", "tenant", "route", "trunk", "prometheus", "loki", "tempo"] {
             assert!(variables.contains(variable), "{uid} has no variable {variable}");
         }
@@ -167,7 +171,10 @@ fn is_to_come(name: &str) -> bool {
 /// What is rightly empty in the demo: a part of a query or of a title, and why.
 const EMPTY: &[(&str, &str)] = &[
     ("avg1h", "a baseline needs more than a quarter of an hour"),
-    ("deriv(", "a slope of an hour needs more than seconds to be told: two samples come later than the first look"),
+    (
+        "deriv(",
+        "a slope of an hour needs more than seconds to be told: two samples come later than the first look",
+    ),
     ("oneway", "the demo plays none"),
     ("dead_air", "the demo plays none"),
     ("table_evictions", "no table is full"),
@@ -282,7 +289,8 @@ fn recorded(rules: &[Value]) -> impl Iterator<Item = (&str, &str)> {
             (name.starts_with("sidetone:") == first).then_some((name, query))
         })
     };
-    let results = move |first: bool| of(false).filter(move |(name, _)| name.contains(":sip_results:") == first);
+    let results =
+        move |first: bool| of(false).filter(move |(name, _)| name.contains(":sip_results:") == first);
     of(true).chain(results(true)).chain(results(false))
 }
 
@@ -306,7 +314,10 @@ fn queries_of(board: &Value) -> Vec<(String, String)> {
         }
     }
     for annotation in board["annotations"]["list"].as_array().unwrap() {
-        queries.push((format!("annotation {}", annotation["name"]), annotation["expr"].as_str().unwrap().to_owned()));
+        queries.push((
+            format!("annotation {}", annotation["name"]),
+            annotation["expr"].as_str().unwrap().to_owned(),
+        ));
     }
     assert!(queries.len() > 10);
     let put = |query: String| {

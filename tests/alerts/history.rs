@@ -33,7 +33,13 @@ pub(crate) fn write(to: &Path) {
 }
 
 fn plan(now: i64) -> Plan {
-    Plan { calls: CALLS, rate: 0.2, duration: 20.0, start: Stamp((now - PLAYED) * 1_000_000_000), ..Plan::default() }
+    Plan {
+        calls: CALLS,
+        rate: 0.2,
+        duration: 20.0,
+        start: Stamp((now - PLAYED) * 1_000_000_000),
+        ..Plan::default()
+    }
 }
 
 /// What an agent serves every 15 s while calls are played to it.
@@ -62,7 +68,8 @@ fn played(text: &mut String, instance: &str, now: i64, plan: Plan) {
             let (series, value) = line.rsplit_once(' ').unwrap();
             let (name, labels) = series.split_once('{').unwrap_or((series, "}"));
             let comma = if labels == "}" { "" } else { "," };
-            writeln!(text, "{name}{{job=\"sidetone\",instance=\"{instance}\"{comma}{labels} {value} {at}").unwrap();
+            writeln!(text, "{name}{{job=\"sidetone\",instance=\"{instance}\"{comma}{labels} {value} {at}")
+                .unwrap();
         }
     }
 }
@@ -75,12 +82,16 @@ fn made_up(text: &mut String, now: i64) {
         let comma = if labels == "}" { "" } else { "," };
         for at in (first..=now).step_by(30) {
             let value = from + rises * (at - first) as f64;
-            writeln!(text, "{name}{{job=\"sidetone\",instance=\"{MADE_UP}\"{comma}{labels} {value} {at}").unwrap();
+            writeln!(text, "{name}{{job=\"sidetone\",instance=\"{MADE_UP}\"{comma}{labels} {value} {at}")
+                .unwrap();
         }
     };
     series("sidetone_start_time_seconds", 2.0, 1e9, 0.0);
     for (of, rises) in [
-        ("voip_sip_attempt_results_total{tenant=\"\",route=\"\",trunk=\"\",result=\"answered\",code=\"200\"}", 1.0),
+        (
+            "voip_sip_attempt_results_total{tenant=\"\",route=\"\",trunk=\"\",result=\"answered\",code=\"200\"}",
+            1.0,
+        ),
         ("voip_sip_post_dial_delay_seconds_bucket{tenant=\"\",route=\"\",trunk=\"\",le=\"6.0\"}", 0.5),
         ("voip_sip_post_dial_delay_seconds_bucket{tenant=\"\",route=\"\",trunk=\"\",le=\"+Inf\"}", 1.0),
         ("voip_calls_ended_total{reason=\"bye\"}", 0.5),
@@ -118,7 +129,12 @@ fn made_up(text: &mut String, now: i64) {
         let comma = if labels == "}" { "" } else { "," };
         for ago in (0..=7200).rev().step_by(30) {
             let at = now - ago;
-            writeln!(text, "{name}{{job=\"sidetone\",instance=\"{instance}\"{comma}{labels} {} {at}", value(ago)).unwrap();
+            writeln!(
+                text,
+                "{name}{{job=\"sidetone\",instance=\"{instance}\"{comma}{labels} {} {at}",
+                value(ago)
+            )
+            .unwrap();
         }
     };
     other("lost phones", "sidetone_start_time_seconds", &|_| 1e9);
@@ -129,7 +145,9 @@ fn made_up(text: &mut String, now: i64) {
     other("leaky", "sidetone_capture_drops_total{interface=\"eth0\"}", &|ago| -ago as f64 + 7200.0);
     other("leaky", "sidetone_events_lost_total", &|ago| 7200.0 - ago as f64);
     other("leaky", "sidetone_table_evictions_total{table=\"calls\"}", &|ago| 7200.0 - ago as f64);
-    other("leaky", "sidetone_metrics_overflow_total{family=\"voip_sip_attempts\"}", &|ago| 7200.0 - ago as f64);
+    other("leaky", "sidetone_metrics_overflow_total{family=\"voip_sip_attempts\"}", &|ago| {
+        7200.0 - ago as f64
+    });
 }
 
 /// Seconds of calls, and between two scrapes.

@@ -16,7 +16,8 @@ impl Catalogue {
         for entry in Metrics::new().catalogue() {
             let labels: BTreeSet<String> =
                 entry.labels.iter().chain(OF_PROMETHEUS).map(|&label| label.to_owned()).collect();
-            let names: &[&str] = if entry.kind == "histogram" { &["_bucket", "_sum", "_count"] } else { &[""] };
+            let names: &[&str] =
+                if entry.kind == "histogram" { &["_bucket", "_sum", "_count"] } else { &[""] };
             for suffix in names {
                 let le = (*suffix == "_bucket").then(|| "le".to_owned());
                 known.insert(format!("{}{suffix}", entry.name), labels.iter().cloned().chain(le).collect());
@@ -27,7 +28,12 @@ impl Catalogue {
         known.insert("ALERTS".into(), own.into_iter().chain(["alertstate".to_owned()]).collect());
         let mut catalogue = Self(known);
         for (name, query) in rules {
-            let labels = names(query).selected.iter().flat_map(|(of, _)| catalogue.0.get(of).cloned()).flatten().collect();
+            let labels = names(query)
+                .selected
+                .iter()
+                .flat_map(|(of, _)| catalogue.0.get(of).cloned())
+                .flatten()
+                .collect();
             catalogue.0.insert(name.to_owned(), labels);
         }
         catalogue

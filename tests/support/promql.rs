@@ -52,7 +52,10 @@ fn tokens(query: &str) -> Vec<String> {
         let length = match first {
             '"' | '\'' | '`' => rest[1..].find(first).map_or(rest.len(), |end| end + 2),
             '[' => rest.find(']').map_or(rest.len(), |end| end + 1),
-            _ => rest.find(|c: char| !c.is_ascii_alphanumeric() && !"_:.".contains(c)).unwrap_or(rest.len()).max(1),
+            _ => rest
+                .find(|c: char| !c.is_ascii_alphanumeric() && !"_:.".contains(c))
+                .unwrap_or(rest.len())
+                .max(1),
         };
         if !"\"'`[".contains(first) {
             tokens.push(rest[..length].to_owned());
