@@ -20,7 +20,7 @@ $(SIDETONE): FORCE
 # Fuzzing first, so that the last line is that of the tests.
 test: fuzz
 	tests/tools.sh cc pcap-config tshark promtool prometheus curl openssl ip tcpreplay setpriv strace systemd-analyze systemd-nspawn
-	tests/tools.sh tcpdump ethtool kamailio rtpengine sipp baresip prometheus-process-exporter
+	tests/tools.sh tcpdump ethtool kamailio rtpengine sipp baresip prometheus-process-exporter musl-gcc libjemalloc.so.2
 	$(CARGO) test --locked
 
 lint:

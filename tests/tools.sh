@@ -1,7 +1,7 @@
 #!/bin/sh
 # tools.sh TOOL...: installs what is missing of cc, c++, pcap-config (libpcap, to build with), time, tshark, tcpdump,
 # promtool, prometheus, prometheus-process-exporter, curl, openssl, ip, tcpreplay, setpriv, ethtool, kamailio, rtpengine,
-# sipp, baresip, strace, systemd-analyze, systemd-nspawn and a system for it to boot, on Debian and Ubuntu.
+# sipp, baresip, strace, musl-gcc, libjemalloc.so.2, systemd-analyze, systemd-nspawn and a system for it to boot, on Debian and Ubuntu.
 # Without a C compiler and libpcap nothing can be built, so that is an error. The others are what the tests and the
 # comparison look at: what needs them says so and is skipped.
 set -eu
@@ -68,6 +68,7 @@ apt_install_idle() {
 
 # Kamailio without its module for WebSocket is of no use.
 is_there() {
+    [ "$1" != libjemalloc.so.2 ] || { ls /usr/lib/*/libjemalloc.so.2 >/dev/null 2>&1; return; }
     command -v "$1" >/dev/null 2>&1 || return 1
     [ "$1" != kamailio ] || [ -n "$(find /usr/lib* -name websocket.so -path '*kamailio*' 2>/dev/null)" ]
 }
@@ -99,6 +100,8 @@ else
         prometheus-process-exporter) apt_install_idle prometheus-process-exporter ;;
         sipp) apt_install sip-tester ;;
         baresip) apt_install baresip-core ;;
+        musl-gcc) apt_install musl-tools ;;
+        libjemalloc.so.2) apt_install libjemalloc2 ;;
         *) apt_install "$tool" ;;
         esac || echo "tools: $tool could not be installed" >&2
     done
