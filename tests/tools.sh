@@ -79,6 +79,7 @@ apt_install_idle() {
 
 # Kamailio without its module for WebSocket is of no use.
 is_there() {
+    [ "$1" != libjemalloc.so.2 ] || { ls /usr/lib/*/libjemalloc.so.2 >/dev/null 2>&1; return; }
     command -v "$1" >/dev/null 2>&1 || return 1
     [ "$1" != kamailio ] || [ -n "$(find /usr/lib* -name websocket.so -path '*kamailio*' 2>/dev/null)" ]
 }
@@ -119,6 +120,7 @@ else
         rpmbuild) apt_install rpm ;;
         musl-gcc) apt_install musl-tools ;;
         schemas) bring_schemas ;;
+        libjemalloc.so.2) apt_install libjemalloc2 ;;
         *) apt_install "$tool" ;;
         esac || echo "tools: $tool could not be installed" >&2
     done
