@@ -29,7 +29,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::hint::black_box;
 
-use self::desk::Desk;
+use self::desk::{Desk, Read};
 use self::flow::FlowV4;
 use crate::Stamp;
 use crate::call;
@@ -37,10 +37,9 @@ use crate::demux;
 use crate::event::{Live, Sink, Totals};
 use crate::limits::Limits;
 use crate::quality::Rating;
-use crate::rtp::packet;
-use crate::sip::Message;
+use crate::rtp::packet::Packet;
 use crate::wire::fast::{self, Addresses, Datagram};
-use crate::wire::{Decoder, Frame, LinkType, Packet, Skip, tunnel};
+use crate::wire::{Decoder, Frame, LinkType, Skip, tunnel};
 
 /// What an observer is told before it begins.
 #[derive(Clone, Debug)]
@@ -75,6 +74,8 @@ pub struct Observer {
     desk: Desk,
     capture: CaptureTotals,
     next_tick: Stamp,
+    /// Room for messages that are read ahead; empty between two batches.
+    messages: Vec<Read<'static>>,
 }
 
 impl fmt::Debug for Observer {
@@ -101,13 +102,14 @@ impl Observer {
             desk: Desk::new(settings),
             capture: CaptureTotals::default(),
             next_tick: Stamp(0),
+            messages: Vec::new(),
         }
     }
 
     /// Takes frames in capture order.
     pub fn packets(&mut self, frames: &[Frame<'_>], sink: &mut impl Sink) {
         let mut ahead = [Ahead::Other; AHEAD];
-        let mut messages = Vec::new();
+        let mut messages = emptied(std::mem::take(&mut self.messages));
         for frames in frames.chunks(AHEAD) {
             messages.clear();
             for (frame, ahead) in frames.iter().zip(&mut ahead) {
@@ -120,6 +122,7 @@ impl Observer {
                 Ahead::Sip(_) | Ahead::Other => 0,
             });
             black_box(touched.fold(0, |sum, touched| sum ^ touched));
+            self.desk.look_ahead(&mut messages);
             self.capture.count(frames);
             let check_clock = self.capture.packets.is_multiple_of(CLOCK_CHECK);
             for (frame, ahead) in frames.iter().zip(&ahead) {
@@ -131,13 +134,14 @@ impl Observer {
                 }
                 match ahead {
                     Ahead::Media(media) if self.desk.media.offer(media, sink) => {}
-                    Ahead::Sip(place) if let Some((packet, message)) = messages.get(*place) => {
-                        self.desk.message(frame.stamp, packet, message, sink);
+                    Ahead::Sip(place) if let Some(read) = messages.get(*place) => {
+                        self.desk.message(frame.stamp, read, sink);
                     }
                     _ => self.frame(frame, sink),
                 }
             }
         }
+        self.messages = emptied(messages);
     }
 
     /// Takes a HEP record that was sent to us: one packet of the capture, which arrived at `stamp`. It tells no
@@ -226,7 +230,7 @@ impl Observer {
             return Ahead::Other;
         };
         let (payload, cut, ip_id) = (datagram.payload, datagram.cut, datagram.ip_id.unwrap_or(0));
-        if payload.first().is_some_and(|first| first.is_ascii()) {
+        if payload.first().is_some_and(u8::is_ascii) {
             return message_ahead(&datagram, frame.interface, messages);
         }
         let (Addresses::V4 { source, destination }, Some(header)) =
@@ -241,7 +245,7 @@ impl Observer {
         let ssrc = u32::from_be_bytes([header[8], header[9], header[10], header[11]]);
         let flow = FlowV4::new(source, destination, datagram.source_port, datagram.destination_port, ssrc);
         let Some(guess) = self.desk.media.guess(flow) else { return Ahead::Other };
-        match packet::Packet::read(frame.stamp, payload, cut, ip_id, frame.interface) {
+        match Packet::read(frame.stamp, payload, cut, ip_id, frame.interface) {
             Some(packet) => Ahead::Media(Known { packet, flow, guess }),
             None => Ahead::Other,
         }
@@ -307,12 +311,16 @@ fn message_ahead<'a>(datagram: &Datagram<'a>, interface: u32, messages: &mut Vec
         messages.reserve_exact(AHEAD);
     }
     // It is large: made where it can be, and moved once.
-    start.with_message(|message| messages.push((datagram.packet(interface), *message)));
+    start.with_message(|message| {
+        messages.push(Read { packet: datagram.packet(interface), message: *message, name: None });
+    });
     Ahead::Sip(messages.len() - 1)
 }
 
-/// A datagram that is a SIP message, and that message.
-type Read<'a> = (Packet<'a>, Message<'a>);
+/// The same room for messages in other frames: collecting in place keeps the allocation.
+fn emptied<'b>(messages: Vec<Read<'_>>) -> Vec<Read<'b>> {
+    messages.into_iter().map_while(|_| None).collect()
+}
 
 /// What a look at a frame ahead of its turn has found.
 #[derive(Clone, Copy)]
@@ -328,7 +336,7 @@ enum Ahead<'a> {
 /// An RTP packet whose stream is guessed.
 #[derive(Clone, Copy)]
 pub(crate) struct Known<'a> {
-    packet: packet::Packet<'a>,
+    packet: Packet<'a>,
     flow: FlowV4,
     guess: u32,
 }

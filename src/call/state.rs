@@ -81,6 +81,12 @@ pub(super) struct Legs {
 }
 
 impl Call {
+    /// A look at what each of its messages needs.
+    pub(super) fn touch(&self) -> u64 {
+        let hop = self.hops.primary();
+        self.last_message.0 ^ self.armed.0 ^ self.attempt.start.0 ^ u64::from(hop.destination.port)
+    }
+
     /// When to look at it again; `None` = all is said.
     pub(super) fn deadline(&self) -> Option<Stamp> {
         if self.told {

@@ -109,6 +109,11 @@ impl Transactions {
         self.young.entry(name).or_insert_with(|| old.remove(&name).unwrap_or_default())
     }
 
+    /// A look at the transaction of this name.
+    pub(super) fn touch(&self, name: u64) -> u64 {
+        self.young.get(&name).map_or(0, |known| u64::from(known.sent))
+    }
+
     pub(super) fn len(&self) -> usize {
         self.young.len() + self.old.len()
     }

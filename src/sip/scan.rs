@@ -390,11 +390,7 @@ mod name {
             Self {
                 colon,
                 low: Word { fold: fold as u64, mask: mask as u64, is: is as u64 },
-                high: Word {
-                    fold: (fold >> 64) as u64,
-                    mask: (mask >> 64) as u64,
-                    is: (is >> 64) as u64,
-                },
+                high: Word { fold: (fold >> 64) as u64, mask: (mask >> 64) as u64, is: (is >> 64) as u64 },
             }
         }
 
@@ -601,8 +597,7 @@ fn is_stale(challenge: &[u8]) -> bool {
         rest = &rest[1..];
     };
     let (_scheme, params) = split_where(challenge, is_lws);
-    may_be
-        && Params::new(params, b',').find(STALE).is_some_and(|stale| stale.eq_ignore_ascii_case(b"true"))
+    may_be && Params::new(params, b',').find(STALE).is_some_and(|stale| stale.eq_ignore_ascii_case(b"true"))
 }
 
 const STALE: &[u8] = b"stale";
