@@ -498,7 +498,9 @@ impl Talk {
             *self.defects.entry(defect.name()).or_default() += 1;
         }
         let body = body::find(message);
-        if let Some(report) = VoiceQuality::read(body.vq_rtcpxr) {
+        if !body.vq_rtcpxr.is_empty()
+            && let Some(report) = VoiceQuality::read(body.vq_rtcpxr)
+        {
             self.published(at.stamp, &report, sink);
         }
         let described = !body.sdp.is_empty();
