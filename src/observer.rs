@@ -110,21 +110,30 @@ impl Observer {
     pub fn packets(&mut self, frames: &[Frame<'_>], sink: &mut impl Sink) {
         let mut ahead = [Ahead::Other; AHEAD];
         let mut messages = emptied(std::mem::take(&mut self.messages));
-        for frames in frames.chunks(AHEAD) {
+        let mut rest = frames;
+        while !rest.is_empty() {
             messages.clear();
-            for (frame, ahead) in frames.iter().zip(&mut ahead) {
+            let mut seen = 0;
+            for (frame, ahead) in rest.iter().zip(&mut ahead) {
                 *ahead = self.look_ahead(frame, &mut messages);
+                seen += 1;
+                if messages.len() == MESSAGES_AHEAD {
+                    break;
+                }
             }
+            let (frames, later) = rest.split_at(seen);
+            rest = later;
             // Many streams do not fit into the cache: the state of all is on its way before that of the first
             // is worked on.
-            let touched = ahead.iter().map(|ahead| match ahead {
+            let touched = ahead.iter().take(seen).map(|ahead| match ahead {
                 Ahead::Media(media) => self.desk.media.touch(media.guess),
                 Ahead::Sip(_) | Ahead::Other => 0,
             });
             black_box(touched.fold(0, |sum, touched| sum ^ touched));
             self.desk.look_ahead(&mut messages);
+            let before = self.capture.packets;
             self.capture.count(frames);
-            let check_clock = self.capture.packets.is_multiple_of(CLOCK_CHECK);
+            let check_clock = self.capture.packets / CLOCK_CHECK != before / CLOCK_CHECK;
             for (frame, ahead) in frames.iter().zip(&ahead) {
                 if frame.stamp >= self.next_tick {
                     self.tick(frame.stamp, sink);
@@ -308,7 +317,7 @@ fn message_ahead<'a>(datagram: &Datagram<'a>, interface: u32, messages: &mut Vec
     }
     let Some(start) = Desk::sip(datagram.payload) else { return Ahead::Other };
     if messages.capacity() == 0 {
-        messages.reserve_exact(AHEAD);
+        messages.reserve_exact(MESSAGES_AHEAD);
     }
     // It is large: made where it can be, and moved once.
     start.with_message(|message| {
@@ -343,6 +352,8 @@ pub(crate) struct Known<'a> {
 
 /// Frames looked at ahead of the one that is worked on.
 const AHEAD: usize = 32;
+/// SIP messages among them: more would not fit into the cache.
+const MESSAGES_AHEAD: usize = 8;
 /// Frames from one look at the clock to the next.
 const CLOCK_CHECK: u64 = 1024;
 /// Time that goes back by more was set back; by less, frames are out of order.
