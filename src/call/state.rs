@@ -81,10 +81,13 @@ pub(super) struct Legs {
 }
 
 impl Call {
-    /// A look at what each of its messages needs.
+    /// A look at what each of its messages needs, wherever that lies.
     pub(super) fn touch(&self) -> u64 {
         let hop = self.hops.primary();
-        self.last_message.0 ^ self.armed.0 ^ self.attempt.start.0 ^ u64::from(hop.destination.port)
+        let words = [self.from_tag, self.last_message.0, self.armed.0, self.attempt.start.0];
+        let rest = [u32::from(hop.destination.port), self.attempt.cseq, self.retransmissions];
+        let seen = words.iter().fold(u64::from(self.told), |sum, word| sum ^ word);
+        rest.iter().fold(seen, |sum, &word| sum ^ u64::from(word))
     }
 
     /// When to look at it again; `None` = all is said.
