@@ -29,7 +29,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::hint::black_box;
 
-use self::desk::Desk;
+use self::desk::{Desk, Read};
 use self::flow::FlowV4;
 use crate::Stamp;
 use crate::call;
@@ -37,10 +37,9 @@ use crate::demux;
 use crate::event::{Live, Sink, Totals};
 use crate::limits::Limits;
 use crate::quality::Rating;
-use crate::rtp::packet;
-use crate::sip::Message;
+use crate::rtp::packet::Packet;
 use crate::wire::fast::{self, Addresses, Datagram};
-use crate::wire::{Decoder, Frame, LinkType, Packet, Skip, tunnel};
+use crate::wire::{Decoder, Frame, LinkType, Skip, tunnel};
 
 /// What an observer is told before it begins.
 #[derive(Clone, Debug)]
@@ -75,6 +74,8 @@ pub struct Observer {
     desk: Desk,
     capture: CaptureTotals,
     next_tick: Stamp,
+    /// Room for messages that are read ahead; empty between two batches.
+    messages: Vec<Read<'static>>,
 }
 
 impl fmt::Debug for Observer {
@@ -101,27 +102,38 @@ impl Observer {
             desk: Desk::new(settings),
             capture: CaptureTotals::default(),
             next_tick: Stamp(0),
+            messages: Vec::new(),
         }
     }
 
     /// Takes frames in capture order.
     pub fn packets(&mut self, frames: &[Frame<'_>], sink: &mut impl Sink) {
         let mut ahead = [Ahead::Other; AHEAD];
-        let mut messages = Vec::new();
-        for frames in frames.chunks(AHEAD) {
+        let mut messages = emptied(std::mem::take(&mut self.messages));
+        let mut rest = frames;
+        while !rest.is_empty() {
             messages.clear();
-            for (frame, ahead) in frames.iter().zip(&mut ahead) {
+            let mut seen = 0;
+            for (frame, ahead) in rest.iter().zip(&mut ahead) {
                 *ahead = self.look_ahead(frame, &mut messages);
+                seen += 1;
+                if messages.len() == MESSAGES_AHEAD {
+                    break;
+                }
             }
+            let (frames, later) = rest.split_at(seen);
+            rest = later;
             // Many streams do not fit into the cache: the state of all is on its way before that of the first
             // is worked on.
-            let touched = ahead.iter().map(|ahead| match ahead {
+            let touched = ahead.iter().take(seen).map(|ahead| match ahead {
                 Ahead::Media(media) => self.desk.media.touch(media.guess),
                 Ahead::Sip(_) | Ahead::Other => 0,
             });
             black_box(touched.fold(0, |sum, touched| sum ^ touched));
+            self.desk.look_ahead(&mut messages);
+            let before = self.capture.packets;
             self.capture.count(frames);
-            let check_clock = self.capture.packets.is_multiple_of(CLOCK_CHECK);
+            let check_clock = self.capture.packets / CLOCK_CHECK != before / CLOCK_CHECK;
             for (frame, ahead) in frames.iter().zip(&ahead) {
                 if frame.stamp >= self.next_tick {
                     self.tick(frame.stamp, sink);
@@ -131,13 +143,14 @@ impl Observer {
                 }
                 match ahead {
                     Ahead::Media(media) if self.desk.media.offer(media, sink) => {}
-                    Ahead::Sip(place) if let Some((packet, message)) = messages.get(*place) => {
-                        self.desk.message(frame.stamp, packet, message, sink);
+                    Ahead::Sip(place) if let Some(read) = messages.get(*place) => {
+                        self.desk.message(frame.stamp, read, sink);
                     }
                     _ => self.frame(frame, sink),
                 }
             }
         }
+        self.messages = emptied(messages);
     }
 
     /// Takes a HEP record that was sent to us: one packet of the capture, which arrived at `stamp`. It tells no
@@ -227,7 +240,7 @@ impl Observer {
             return Ahead::Other;
         };
         let (payload, cut, ip_id) = (datagram.payload, datagram.cut, datagram.ip_id.unwrap_or(0));
-        if payload.first().is_some_and(|first| first.is_ascii()) {
+        if payload.first().is_some_and(u8::is_ascii) {
             return message_ahead(&datagram, frame.interface, messages);
         }
         let (Addresses::V4 { source, destination }, Some(header)) =
@@ -242,7 +255,7 @@ impl Observer {
         let ssrc = u32::from_be_bytes([header[8], header[9], header[10], header[11]]);
         let flow = FlowV4::new(source, destination, datagram.source_port, datagram.destination_port, ssrc);
         let Some(guess) = self.desk.media.guess(flow) else { return Ahead::Other };
-        match packet::Packet::read(frame.stamp, payload, cut, ip_id, frame.interface) {
+        match Packet::read(frame.stamp, payload, cut, ip_id, frame.interface) {
             Some(packet) => Ahead::Media(Known { packet, flow, guess }),
             None => Ahead::Other,
         }
@@ -305,15 +318,19 @@ fn message_ahead<'a>(datagram: &Datagram<'a>, interface: u32, messages: &mut Vec
     }
     let Some(start) = Desk::sip(datagram.payload) else { return Ahead::Other };
     if messages.capacity() == 0 {
-        messages.reserve_exact(AHEAD);
+        messages.reserve_exact(MESSAGES_AHEAD);
     }
     // It is large: made where it can be, and moved once.
-    start.with_message(|message| messages.push((datagram.packet(interface), *message)));
+    start.with_message(|message| {
+        messages.push(Read { packet: datagram.packet(interface), message: *message, name: None });
+    });
     Ahead::Sip(messages.len() - 1)
 }
 
-/// A datagram that is a SIP message, and that message.
-type Read<'a> = (Packet<'a>, Message<'a>);
+/// The same room for messages in other frames: collecting in place keeps the allocation.
+fn emptied<'b>(messages: Vec<Read<'_>>) -> Vec<Read<'b>> {
+    messages.into_iter().map_while(|_| None).collect()
+}
 
 /// What a look at a frame ahead of its turn has found.
 #[derive(Clone, Copy)]
@@ -329,13 +346,15 @@ enum Ahead<'a> {
 /// An RTP packet whose stream is guessed.
 #[derive(Clone, Copy)]
 pub(crate) struct Known<'a> {
-    packet: packet::Packet<'a>,
+    packet: Packet<'a>,
     flow: FlowV4,
     guess: u32,
 }
 
 /// Frames looked at ahead of the one that is worked on.
 const AHEAD: usize = 32;
+/// SIP messages among them: more would not fit into the cache.
+const MESSAGES_AHEAD: usize = 8;
 /// Frames from one look at the clock to the next.
 const CLOCK_CHECK: u64 = 1024;
 /// Time that goes back by more was set back; by less, frames are out of order.

@@ -50,14 +50,15 @@ impl<T> Slab<T> {
         if slot.generation == key.generation { slot.value.as_mut() } else { None }
     }
 
-    pub(super) fn remove(&mut self, key: CallKey) -> Option<T> {
-        let slot = self.slots.get_mut(key.index as usize)?;
-        if slot.generation != key.generation {
-            return None;
+    /// Drops a value where it stands, and frees its slot.
+    pub(super) fn discard(&mut self, key: CallKey) {
+        if let Some(slot) = self.slots.get_mut(key.index as usize)
+            && slot.generation == key.generation
+            && slot.value.is_some()
+        {
+            slot.value = None;
+            self.free.push(key.index);
         }
-        let value = slot.value.take()?;
-        self.free.push(key.index);
-        Some(value)
     }
 
     /// Every value, to be changed.
@@ -87,11 +88,11 @@ mod tests {
     fn a_key_does_not_open_the_slot_for_its_next_tenant() {
         let mut slab = Slab::new();
         let first = slab.insert("first");
-        assert_eq!(slab.remove(first), Some("first"));
+        slab.discard(first);
         let second = slab.insert("second");
         assert_eq!(first.index, second.index);
         assert_eq!((slab.get(first), slab.get(second)), (None, Some(&"second")));
-        assert_eq!(slab.remove(first), None);
+        slab.discard(first);
         assert_eq!(slab.len(), 1);
     }
 }

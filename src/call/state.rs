@@ -84,6 +84,15 @@ pub(super) struct Legs {
 }
 
 impl Call {
+    /// A look at what each of its messages needs, wherever that lies.
+    pub(super) fn touch(&self) -> u64 {
+        let hop = self.hops.primary();
+        let words = [self.from_tag, self.last_message.0, self.armed.0, self.attempt.start.0];
+        let rest = [u32::from(hop.destination.port), self.attempt.cseq, self.retransmissions];
+        let seen = words.iter().fold(u64::from(self.told), |sum, word| sum ^ word);
+        rest.iter().fold(seen, |sum, &word| sum ^ u64::from(word))
+    }
+
     /// When to look at it again; `None` = all is said.
     pub(super) fn deadline(&self) -> Option<Stamp> {
         if self.told {
