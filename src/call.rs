@@ -11,6 +11,7 @@
 //! registrations are too many, those idle longest are given up and counted.
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 
 use crate::Stamp;
 use crate::event::{self, Registration, SipTransport, Transfer, Via};
@@ -102,7 +103,7 @@ pub struct Settings {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallKey {
     pub(crate) index: u32,
-    pub(crate) generation: u32,
+    pub(crate) generation: NonZeroU32,
 }
 
 /// How a message reached the tap.

@@ -106,16 +106,20 @@ impl Tap {
     }
 
     /// The snapshot goes the way of the events, so that whoever sums up both sees them in order.
-    fn publish(&self) {
+    fn publish(&mut self) {
         self.shared.hep.send_replace(self.hep.counts());
         self.shared.sources().clone_from(self.sources.counted());
         // Only this thread sends: a queue that has room now has it when the snapshot is made.
-        if self.events.is_full() || self.events.try_send(Fact::Live(Arc::new(self.live()))).is_err() {
+        let sent = !self.events.is_full() && {
+            let live = Arc::new(self.live());
+            self.events.try_send(Fact::Live(live)).is_ok()
+        };
+        if !sent {
             self.shared.wanted.store(true, Ordering::Release);
         }
     }
 
-    fn live(&self) -> Live {
+    fn live(&mut self) -> Live {
         let mut live = self.observer.live();
         if self.sources.cuts_media() {
             // Cut on purpose, and nothing measured is missing: no frame is truncated.

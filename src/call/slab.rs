@@ -1,5 +1,7 @@
 //! Calls in slots that are reused, under keys that are not.
 
+use std::num::NonZeroU32;
+
 use super::CallKey;
 
 /// Values in slots. A freed slot takes the next value under a new generation, last freed first.
@@ -11,7 +13,7 @@ pub(super) struct Slab<T> {
 
 #[derive(Debug)]
 struct Slot<T> {
-    generation: u32,
+    generation: NonZeroU32,
     value: Option<T>,
 }
 
@@ -29,13 +31,13 @@ impl<T> Slab<T> {
         if let Some(index) = self.free.pop()
             && let Some(slot) = self.slots.get_mut(index as usize)
         {
-            slot.generation = slot.generation.wrapping_add(1).max(1);
+            slot.generation = slot.generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
             slot.value = Some(value);
             return CallKey { index, generation: slot.generation };
         }
         let index = self.slots.len() as u32;
-        self.slots.push(Slot { generation: 1, value: Some(value) });
-        CallKey { index, generation: 1 }
+        self.slots.push(Slot { generation: NonZeroU32::MIN, value: Some(value) });
+        CallKey { index, generation: NonZeroU32::MIN }
     }
 
     #[inline]

@@ -6,6 +6,8 @@
 //! 64 s after its last message: longer than any retransmission (64*T1 = 32 s) and than the minute after which a
 //! ringing server repeats its provisional response (RFC 3261 13.3.1.1).
 
+use std::num::NonZeroU32;
+
 use hashbrown::HashTable;
 
 use super::CallKey;
@@ -197,11 +199,11 @@ impl Transaction {
     /// The call it belongs to.
     pub(super) fn owner(&self) -> Option<CallKey> {
         let Owner { index, generation } = self.owner;
-        (generation > 0).then_some(CallKey { index, generation })
+        NonZeroU32::new(generation).map(|generation| CallKey { index, generation })
     }
 
     pub(super) fn belongs_to(&mut self, call: CallKey) {
-        self.owner = Owner { index: call.index, generation: call.generation };
+        self.owner = Owner { index: call.index, generation: call.generation.get() };
     }
 
     /// Notes a message and says what it is.

@@ -250,8 +250,9 @@ impl Desk {
     }
 
     /// Everything that is up.
-    pub(crate) fn live(&self, live: &mut Live) {
+    pub(crate) fn live(&mut self, live: &mut Live) {
         let Self { media, talk, .. } = self;
+        media.settle();
         for (key, call) in talk.calls.live() {
             let (codec, one_way) = media.heard_of(key, &mut live.streams, live.calls.len() as u32);
             live.calls.push(LiveCall {
