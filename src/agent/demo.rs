@@ -34,7 +34,7 @@ fn start(mut config: Config, origin: Origin) -> Result<(), Failure> {
     // What is shown on the terminal is where to look, and not each call.
     let usual = crate::log::Settings::default().places;
     if config.agent.logs.places == usual {
-        config.agent.logs.places = Default::default();
+        config.agent.logs.places = [vec![], vec![], vec![]];
     }
     let sources = Sources::of(config.agent.capture.clone(), vec![Box::new(stage)]);
     attend(config, origin, sources, listeners, None, say)

@@ -199,9 +199,10 @@ impl Reload {
         let waits = |change: &&Change| change.taken == Taken::Restart;
         state.waiting = changes.iter().filter(waits).map(|change| change.key).collect();
         drop(state);
-        let what = match changes.is_empty() {
-            true => "configuration read again: no setting differs",
-            false => "configuration read again and taken",
+        let what = if changes.is_empty() {
+            "configuration read again: no setting differs"
+        } else {
+            "configuration read again and taken"
         };
         self.say(Level::Info, what);
         for change in &changes {

@@ -85,17 +85,17 @@ fn places(section: &mut Section<'_, '_>, logs: &mut Settings) {
     let usual = match (&logs.directory, &logs.file) {
         (Some(_), None) => Stream::ALL.map(|_| vec![Place::File]),
         (Some(_), Some(_)) => [vec![], vec![Place::File], vec![Place::File]],
-        (None, Some(_)) => Default::default(),
+        (None, Some(_)) => [vec![], vec![], vec![]],
         (None, None) => [vec![Place::Stderr], vec![], vec![]],
     };
     logs.places = usual;
     let has_directory = logs.directory.is_some();
     let known = |texts: &Vec<String>| {
         let all = read(texts)?;
-        match all.contains(&Place::File) && !has_directory {
-            true => Err("name the directory too: directory = \"/var/log/sidetone\"".to_owned()),
-            false => Ok(()),
+        if all.contains(&Place::File) && !has_directory {
+            return Err("name the directory too: directory = \"/var/log/sidetone\"".to_owned());
         }
+        Ok(())
     };
     for (key, places) in ["application", "audit", "diagnostics"].into_iter().zip(&mut logs.places) {
         if let Some(texts) = section.checked(key, known) {

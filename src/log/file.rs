@@ -228,8 +228,10 @@ impl Day {
         // Names are compared with those that are made: there is no other reader of dates.
         let mut numbers = text.split('-').map(str::parse::<u32>);
         let (year, month, day) = (numbers.next()?.ok()?, numbers.next()?.ok()?, numbers.next()?.ok()?);
-        let around =
-            (year.checked_sub(1970)? * 365 + year.saturating_sub(1969) / 4).checked_add(month * 31 + day)?;
+        if !(1970..=9999).contains(&year) || month > 12 || day > 31 {
+            return None;
+        }
+        let around = (year - 1970) * 365 + (year - 1969) / 4 + month * 31 + day;
         (around.saturating_sub(62)..=around).map(Self).find(|day| day.to_string() == text)
     }
 }

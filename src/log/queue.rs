@@ -99,7 +99,7 @@ impl Logs {
             clock: AtomicU64::new(0),
             rates: Mutex::default(),
             queue,
-            counts: Default::default(),
+            counts: <[StreamCounters; 3]>::default(),
             audit_sequence: AtomicU64::new(0),
         };
         (Self(Arc::new(inner)), orders)

@@ -20,7 +20,7 @@ use sha2::{Digest, Sha256};
 
 use super::chain::{Lines, Link, lines};
 use super::key::id_of;
-use super::{BEGUN, CONTINUED, PURGED, RECOVERED, hex, unhex};
+use super::{BEGUN, CHECKPOINT, CONTINUED, KEY_CHANGED, PURGED, RECOVERED, hex, unhex};
 use crate::log::Stream;
 use crate::log::file::compressed;
 
@@ -184,7 +184,7 @@ impl Check {
         };
         self.report.lines += 1;
         let signed = self.signature(&link, &text);
-        if let Some(wrong) = wrong_link(&self.last, &link) {
+        if let Some(wrong) = wrong_link(self.last.as_ref(), &link) {
             return self.fail(place, wrong);
         }
         match &self.last {
@@ -261,7 +261,11 @@ impl Check {
     }
 
     fn signature(&mut self, link: &Link, text: &[u8]) -> Signed {
-        let Some(signature) = &link.signature else { return Signed::Not };
+        let Some(signature) = &link.signature else {
+            // One that has lost its signature is no line without one.
+            let lacks = [CHECKPOINT, KEY_CHANGED].contains(&link.message.as_str());
+            return if lacks { Signed::Wrong } else { Signed::Not };
+        };
         let (Some(bytes), Some(id)) = (unhex::<64>(signature), link.metadata.key_id.as_deref()) else {
             return Signed::Wrong;
         };
@@ -368,8 +372,8 @@ enum Signed {
 }
 
 /// A number that does not follow.
-fn wrong_link(last: &Option<Taken>, link: &Link) -> Option<String> {
-    let last = last.as_ref()?.sequence;
+fn wrong_link(last: Option<&Taken>, link: &Link) -> Option<String> {
+    let last = last?.sequence;
     let (due, is) = (last + 1, link.sequence);
     match is {
         _ if is == due => None,
