@@ -159,7 +159,7 @@ fn runbooks(catalogue: &Catalogue, server: &Served, agent: &str) {
 
 /// Names that no metric has yet, each with who will serve it. Empty when all is in place.
 const TO_COME: &[(&str, &str)] = &[
-    ("sidetone_audit_chain_broken", "the audit log"),
+    ("sidetone_audit_", "the audit log"),
     ("sidetone_loki_", "lines to Loki"),
     ("sidetone_otlp_", "traces"),
 ];
@@ -255,7 +255,7 @@ impl Demo {
         let mut process = Command::new(env!("CARGO_BIN_EXE_sidetone"))
             .args(["demo", "--config", &config.display().to_string()])
             .env("SIDETONE_HTTP_LISTEN", "127.0.0.1:0")
-            .env("SIDETONE_PROCESS_INTERVAL_SECONDS", "1")
+            .env("SIDETONE_POLL_INTERVAL_SECONDS", "1")
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();

@@ -116,14 +116,13 @@ fn made_up(text: &mut String, now: i64) {
         ("sidetone_loki_up", 0.0),
         ("sidetone_loki_waiting_lines", 7.0),
         ("sidetone_otlp_up", 0.0),
-        ("sidetone_audit_chain_broken", 1.0),
         ("voip_process_memory_budget_bytes{process=\"kamailio\"}", 1e9),
         ("voip_process_fragmentation_ratio{process=\"kamailio\",source=\"glibc\"}", 0.7),
     ] {
         series(of, 0.5, value, 0.0);
     }
     series("voip_process_resident_memory_bytes{process=\"kamailio\"}", 8.0, 5e8, 2e4);
-    // Three quarters of the phones until ten minutes ago.
+    // Half of the phones are gone for ten minutes.
     let mut other = |instance: &str, of: &str, value: &dyn Fn(i64) -> f64| {
         let (name, labels) = of.split_once('{').unwrap_or((of, "}"));
         let comma = if labels == "}" { "" } else { "," };
@@ -139,6 +138,7 @@ fn made_up(text: &mut String, now: i64) {
     };
     other("lost phones", "sidetone_start_time_seconds", &|_| 1e9);
     other("lost phones", "voip_sip_registrations_active", &|ago| if ago > 600 { 100.0 } else { 50.0 });
+    other("cut log", "sidetone_audit_sequence", &|ago| if ago > 600 { 100.0 } else { 7.0 });
     other("dead", "up", &|ago| f64::from(ago > 600));
     other("blind", "sidetone_capture_packets_total", &|ago| (7200 - ago.max(600)) as f64 * 10.0);
     // What silences alerts about calls is on an agent of its own.
