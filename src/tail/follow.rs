@@ -323,7 +323,9 @@ impl Follower {
         self.tally.truncations += 1;
         let found = self.list();
         let Some(known) = self.known.get_mut(&id) else { return };
-        let (head, offset, skips) = (std::mem::take(&mut known.head), known.offset, known.skips);
+        // By what it begins with now, a copy of that is known too.
+        let begins = known.file.as_ref().and_then(|file| head_of(file, HEAD).ok()).unwrap_or_default();
+        let (head, offset, skips) = (std::mem::replace(&mut known.head, begins), known.offset, known.skips);
         (known.offset, known.skips, known.size, known.active) = (0, false, 0, self.now);
         // The newest file that begins as this one did, and is no other log.
         let mut copy = None;
@@ -345,6 +347,8 @@ impl Follower {
         match copy {
             None => self.tally.without_copy += 1,
             Some((file, opened)) => {
+                let mut head = head;
+                head.truncate(file.size as usize);
                 let copy = Known {
                     path: file.path.clone(),
                     file: Some(opened),
