@@ -145,7 +145,10 @@ impl Target {
 
 impl std::fmt::Debug for Client {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Client").field("target", &self.target).field("link", &self.link).finish_non_exhaustive()
+        f.debug_struct("Client")
+            .field("target", &self.target)
+            .field("link", &self.link)
+            .finish_non_exhaustive()
     }
 }
 
@@ -347,7 +350,9 @@ mod tests {
 
     #[test]
     fn what_is_no_url_of_a_server_is_refused() {
-        for text in ["loki:3100", "ftp://x", "http://", "http://user:secret@loki", "http://loki/?tenant=a", ""] {
+        for text in
+            ["loki:3100", "ftp://x", "http://", "http://user:secret@loki", "http://loki/?tenant=a", ""]
+        {
             assert!(target(text).is_err(), "{text}");
         }
     }

@@ -53,7 +53,13 @@ impl Running {
     fn put(&self, stream: &str, numbers: std::ops::Range<u64>) {
         for number in numbers {
             let text = format!("{stream} {number:06}");
-            let line = Line { stream, nanos: 1_800_000_000_000_000_000 + number, level: None, labels: &[], text: &text };
+            let line = Line {
+                stream,
+                nanos: 1_800_000_000_000_000_000 + number,
+                level: None,
+                labels: &[],
+                text: &text,
+            };
             let call_id = format!("call-{number}");
             self.outlet.put(&[self.outlet.kept(&line, [("call_id", call_id.as_str())])], None);
         }
@@ -266,7 +272,8 @@ fn push_and_query(directory: &Path, port: u16) -> (Vec<String>, Vec<String>) {
         let Some(answer) = get(port, &query) else { return false };
         let json: serde_json::Value = serde_json::from_str(&answer).unwrap_or_default();
         let streams = json["data"]["result"].as_array().cloned().unwrap_or_default();
-        let values = streams.iter().flat_map(|stream| stream["values"].as_array().cloned().unwrap_or_default());
+        let values =
+            streams.iter().flat_map(|stream| stream["values"].as_array().cloned().unwrap_or_default());
         found = values.filter_map(|value| value[1].as_str().map(str::to_owned)).collect();
         found.len() >= 200
     });

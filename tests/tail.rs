@@ -109,7 +109,8 @@ fn assert_each_once(mut lines: Vec<String>, written: u64) {
     lines.sort();
     let numbers: Vec<u64> = lines.iter().map(|line| line[5..12].parse().unwrap()).collect();
     let doubled: Vec<_> = numbers.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
-    let missing: Vec<_> = (0..written).filter(|number| numbers.binary_search(number).is_err()).take(5).collect();
+    let missing: Vec<_> =
+        (0..written).filter(|number| numbers.binary_search(number).is_err()).take(5).collect();
     assert!(doubled.is_empty() && missing.is_empty(), "doubled {doubled:?}, missing {missing:?}");
     assert_eq!(numbers.len() as u64, written);
 }
@@ -148,13 +149,18 @@ fn a_storm_of_rotations_loses_and_doubles_no_line() {
 fn a_fast_log_is_kept_up_with() {
     let directory = tempfile::tempdir().unwrap();
     let log = directory.path().join("app.log");
-    let line = format!("{{\"event\":\"request\",\"status\":\"ok\",\"duration_ms\":12.5,\"text\":\"{}\"}}\n", "x".repeat(180));
+    let line = format!(
+        "{{\"event\":\"request\",\"status\":\"ok\",\"duration_ms\":12.5,\"text\":\"{}\"}}\n",
+        "x".repeat(180)
+    );
     let bytes = line.repeat((64 << 20) / line.len());
     fs::write(&log, &bytes).unwrap();
     let rules = concat!(env!("CARGO_MANIFEST_DIR"), "/packaging/tail/json-application.toml");
-    for (what, extra, send) in
-        [("followed", "", false), ("with rules", rules, false), ("with rules and into the spool", rules, true)]
-    {
+    for (what, extra, send) in [
+        ("followed", "", false),
+        ("with rules", rules, false),
+        ("with rules and into the spool", rules, true),
+    ] {
         let state = directory.path().join(what);
         let settings = Settings {
             url: Some("http://127.0.0.1:9".parse().unwrap()),
@@ -164,7 +170,8 @@ fn a_fast_log_is_kept_up_with() {
         let (outlet, _) = loki::open(settings, state.join("spool"), "h").unwrap().unwrap();
         let mut tails = tails(&log, extra);
         tails[0].send = send;
-        let mut reader = tail::open(tails, &state.join("positions"), Some(outlet), Arc::new(str::to_owned)).unwrap();
+        let mut reader =
+            tail::open(tails, &state.join("positions"), Some(outlet), Arc::new(str::to_owned)).unwrap();
         let begun = Instant::now();
         let mut now = Stamp(1);
         while reader.round(now, true) {
@@ -211,49 +218,61 @@ fn assert_scraped(name: &str, expected: &[&str]) {
 
 #[test]
 fn any_json_application_has_its_requests_errors_and_durations() {
-    assert_scraped("json-application", &[
-        "# TYPE app_requests_total counter",
-        "app_requests_total{method=\"GET\",status=\"ok\"} 1",
-        "app_requests_total{method=\"POST\",status=\"ok\"} 1",
-        "app_requests_total{method=\"POST\",status=\"failed\"} 1",
-        "app_errors_total{stage=\"database\"} 1",
-        "app_request_duration_seconds_bucket{le=\"0.25\",method=\"POST\"} 1",
-        "app_request_duration_seconds_sum{method=\"GET\"} 0.0045",
-    ]);
+    assert_scraped(
+        "json-application",
+        &[
+            "# TYPE app_requests_total counter",
+            "app_requests_total{method=\"GET\",status=\"ok\"} 1",
+            "app_requests_total{method=\"POST\",status=\"ok\"} 1",
+            "app_requests_total{method=\"POST\",status=\"failed\"} 1",
+            "app_errors_total{stage=\"database\"} 1",
+            "app_request_duration_seconds_bucket{le=\"0.25\",method=\"POST\"} 1",
+            "app_request_duration_seconds_sum{method=\"GET\"} 0.0045",
+        ],
+    );
 }
 
 #[test]
 fn a_speech_to_text_service_has_its_durations_errors_cost_and_bytes() {
-    assert_scraped("speech-to-text", &[
-        "# TYPE stt_transcription_duration_seconds histogram",
-        "stt_transcription_duration_seconds_count{provider=\"local\"} 2",
-        "stt_transcription_duration_seconds_bucket{le=\"2.0\",provider=\"local\"} 2",
-        "stt_transcription_errors_total{provider=\"local\",error=\"timeout\"} 1",
-        "stt_transcription_cost_total{provider=\"local\"} 0.75",
-        "stt_audio_processed_bytes_total{provider=\"local\"} 128000.0",
-    ]);
+    assert_scraped(
+        "speech-to-text",
+        &[
+            "# TYPE stt_transcription_duration_seconds histogram",
+            "stt_transcription_duration_seconds_count{provider=\"local\"} 2",
+            "stt_transcription_duration_seconds_bucket{le=\"2.0\",provider=\"local\"} 2",
+            "stt_transcription_errors_total{provider=\"local\",error=\"timeout\"} 1",
+            "stt_transcription_cost_total{provider=\"local\"} 0.75",
+            "stt_audio_processed_bytes_total{provider=\"local\"} 128000.0",
+        ],
+    );
 }
 
 #[test]
 fn a_chat_service_has_its_requests_errors_model_and_memory() {
-    assert_scraped("chat", &[
-        "chat_requests_total{secure=\"true\",status=\"ok\"} 2",
-        "chat_requests_total{secure=\"false\",status=\"error\"} 1",
-        "chat_errors_total{stage=\"llm\"} 1",
-        "llm_generate_seconds_count 1",
-        "memory_operations_total{operation=\"recall\",status=\"ok\"} 1",
-    ]);
+    assert_scraped(
+        "chat",
+        &[
+            "chat_requests_total{secure=\"true\",status=\"ok\"} 2",
+            "chat_requests_total{secure=\"false\",status=\"error\"} 1",
+            "chat_errors_total{stage=\"llm\"} 1",
+            "llm_generate_seconds_count 1",
+            "memory_operations_total{operation=\"recall\",status=\"ok\"} 1",
+        ],
+    );
 }
 
 #[test]
 fn users_and_streams_are_counted() {
-    assert_scraped("user-events", &[
-        "user_registrations_total 1",
-        "user_logins_total 2",
-        "streams_started_total 1",
-        "stream_duration_seconds_bucket{le=\"3600.0\"} 1",
-        "stream_duration_seconds_sum 1830.0",
-    ]);
+    assert_scraped(
+        "user-events",
+        &[
+            "user_registrations_total 1",
+            "user_logins_total 2",
+            "streams_started_total 1",
+            "stream_duration_seconds_bucket{le=\"3600.0\"} 1",
+            "stream_duration_seconds_sum 1830.0",
+        ],
+    );
 }
 
 #[test]

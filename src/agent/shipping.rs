@@ -176,9 +176,13 @@ impl Told {
         let tails = self.tails();
         if !tails.is_empty() {
             let told = |tail: &Stats| {
-                let troubles: BTreeMap<_, _> = tail.troubles.iter().filter(|(_, count)| *count > 0).copied().collect();
-                (tail.name.clone(), json!({ "files": tail.files, "lines": tail.lines, "behind_bytes": tail.behind,
-                    "troubles": troubles }))
+                let troubles: BTreeMap<_, _> =
+                    tail.troubles.iter().filter(|(_, count)| *count > 0).copied().collect();
+                (
+                    tail.name.clone(),
+                    json!({ "files": tail.files, "lines": tail.lines, "behind_bytes": tail.behind,
+                    "troubles": troubles }),
+                )
             };
             let missing = tails.iter().any(|tail| tail.files == 0);
             let condition = if missing { Condition::Degraded } else { Condition::Up };

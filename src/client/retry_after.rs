@@ -67,8 +67,14 @@ mod tests {
 
     #[test]
     fn what_is_neither_is_not() {
-        for text in ["", "-1", "soon", "Sun, 06 Nov 1994", "Sun, 32 Nov 1994 08:49:37 GMT", "x, 1 Nov 1994 25:00:00 GMT"]
-        {
+        for text in [
+            "",
+            "-1",
+            "soon",
+            "Sun, 06 Nov 1994",
+            "Sun, 32 Nov 1994 08:49:37 GMT",
+            "x, 1 Nov 1994 25:00:00 GMT",
+        ] {
             assert_eq!(text.parse::<RetryAfter>(), Err(()), "{text}");
         }
     }

@@ -98,7 +98,10 @@ impl Config {
             restart("loki.password_file", json!(loki.password_file)),
             restart("loki.bearer_file", json!(loki.bearer_file)),
             restart("loki.ca", json!(loki.ca)),
-            restart("loki.labels", loki.labels.iter().map(|(name, value)| format!("{name}={value}")).collect()),
+            restart(
+                "loki.labels",
+                loki.labels.iter().map(|(name, value)| format!("{name}={value}")).collect(),
+            ),
             restart("loki.streams", json!(loki.streams)),
             restart("loki.users", json!(loki.privacy.users.name())),
             restart("loki.numbers", json!(loki.privacy.numbers.name())),

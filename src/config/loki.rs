@@ -5,8 +5,8 @@ use std::time::Duration;
 use super::Section;
 use super::file::within;
 use crate::client::Target;
-use crate::export::loki::push::is_label_name;
 use crate::export::loki::Settings;
+use crate::export::loki::push::is_label_name;
 use crate::log::privacy::Treatment;
 
 pub(super) fn fill(section: &mut Section<'_, '_>, loki: &mut Settings) {
@@ -63,7 +63,8 @@ pub(super) fn fill(section: &mut Section<'_, '_>, loki: &mut Settings) {
 
 /// `site=berlin`
 pub(super) fn label(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or_else(|| format!("{text:?} is no label: write name=value"))?;
+    let (name, value) =
+        text.split_once('=').ok_or_else(|| format!("{text:?} is no label: write name=value"))?;
     let (name, value) = (name.trim(), value.trim());
     match is_label_name(name) {
         _ if OWN_LABELS.contains(&name) => Err(format!("the label {name} is given by the agent")),

@@ -51,7 +51,10 @@ fn fill(section: &mut Section<'_, '_>, tail: &mut Settings, families: &mut Famil
         }
         Some(name) => tail.name = name,
         None if !section.has("name") => {
-            section.incomplete("entry has no name", "give it name = \"...\", which is what its lines are called");
+            section.incomplete(
+                "entry has no name",
+                "give it name = \"...\", which is what its lines are called",
+            );
         }
         None => {}
     }
@@ -92,7 +95,10 @@ fn fill(section: &mut Section<'_, '_>, tail: &mut Settings, families: &mut Famil
     section.list("rule", |section| tail.rules.extend(families.rule(section)));
     let needs_json = |rule: &Rule| !rule.when.is_empty() || rule.field.is_some();
     if tail.format == Format::Text && tail.rules.iter().any(needs_json) {
-        section.incomplete("has rules that look at fields of JSON", "give it format = \"json\", or rules with a pattern");
+        section.incomplete(
+            "has rules that look at fields of JSON",
+            "give it format = \"json\", or rules with a pattern",
+        );
     }
 }
 
@@ -115,7 +121,9 @@ impl Families {
         let kind = section.checked("type", |text: &String| text.parse::<Kind>().map(drop));
         let mut kind: Option<Kind> = kind.and_then(|text| text.parse().ok());
         let help = section.given::<String>("help");
-        for (key, is_there) in [("metric", name.is_some()), ("type", kind.is_some()), ("help", help.is_some())] {
+        for (key, is_there) in
+            [("metric", name.is_some()), ("type", kind.is_some()), ("help", help.is_some())]
+        {
             if !is_there && !section.has(key) {
                 section.incomplete(&format!("entry has no {key}"), "a rule needs metric, type and help");
             }
@@ -141,7 +149,8 @@ impl Families {
         match (&mut kind, buckets, &value) {
             (Some(Kind::Histogram(bounds)), Some(own), _) => *bounds = own,
             (Some(Kind::Counter { sums }), None, Some(_)) => *sums = true,
-            (Some(Kind::Counter { .. }), None, None) | (Some(Kind::Gauge | Kind::Histogram(_)), None, Some(_)) => {}
+            (Some(Kind::Counter { .. }), None, None)
+            | (Some(Kind::Gauge | Kind::Histogram(_)), None, Some(_)) => {}
             (Some(Kind::Gauge | Kind::Histogram(_)), None, None) => {
                 section.incomplete("entry has no value", "name the field that is measured: value = \"...\"");
             }
@@ -157,7 +166,10 @@ impl Families {
         }
         for (label, fields) in &sources {
             if !is_label_name(label) || label == "le" || fields.len() != 1 {
-                section.wrong("labels", format!("{label} must be a name of a label with one field: {label} = \"field\""));
+                section.wrong(
+                    "labels",
+                    format!("{label} must be a name of a label with one field: {label} = \"field\""),
+                );
             }
         }
         if field.is_some() && pattern.is_none() {
@@ -168,7 +180,8 @@ impl Families {
         let family = Declared { name: name.clone(), kind, help, labels, series_max };
         let first = self.declared.entry(name).or_insert_with(|| family.clone());
         if (&first.kind, &first.labels) != (&family.kind, &family.labels) {
-            section.wrong("metric", "another rule gives it another type, other labels or other buckets".into());
+            section
+                .wrong("metric", "another rule gives it another type, other labels or other buckets".into());
         }
         let labels = sources.into_iter().filter_map(|(_, fields)| fields.into_iter().next()).collect();
         Some(Rule { family: first.clone(), when, pattern, field, labels, value, scale })

@@ -41,8 +41,8 @@ use prometheus_client::registry::Registry;
 
 use crate::call::classify::Network;
 use crate::event::{Call, CallResult, Event, Live, Sink, StreamCounts, Totals};
-use catalogue::Entry;
 use crate::tail::metric::Families;
+use catalogue::Entry;
 use family::Declare;
 
 pub use agent::{AgentStats, SourceStats};

@@ -174,7 +174,8 @@ impl Follower {
         }
         let mut more = false;
         // What was rotated away holds the older lines.
-        let mut order: Vec<_> = self.known.iter().map(|(id, known)| (known.is_live, known.modified, *id)).collect();
+        let mut order: Vec<_> =
+            self.known.iter().map(|(id, known)| (known.is_live, known.modified, *id)).collect();
         order.sort_unstable();
         for (_, _, id) in order {
             more |= self.read(id, to);
@@ -252,7 +253,8 @@ impl Follower {
             }
         }
         // What is written to comes first: a copy is known by what it is a copy of.
-        for file in found.iter().filter(|file| file.is_live).chain(found.iter().filter(|file| !file.is_live)) {
+        for file in found.iter().filter(|file| file.is_live).chain(found.iter().filter(|file| !file.is_live))
+        {
             if !self.known.contains_key(&file.id) {
                 self.discover(file, to);
             }
@@ -281,9 +283,12 @@ impl Follower {
             return;
         };
         let head = head_of(&opened, HEAD).unwrap_or_default();
-        let is_copy = |known: &Known| known.is_live && !known.head.is_empty() && head.starts_with(&known.head);
-        let may_become_one = |known: &Known| known.is_live && known.head.len() > head.len() && known.head.starts_with(&head);
-        let original = self.known.iter().find(|(_, known)| !file.is_live && is_copy(known)).map(|(id, _)| *id);
+        let is_copy =
+            |known: &Known| known.is_live && !known.head.is_empty() && head.starts_with(&known.head);
+        let may_become_one =
+            |known: &Known| known.is_live && known.head.len() > head.len() && known.head.starts_with(&head);
+        let original =
+            self.known.iter().find(|(_, known)| !file.is_live && is_copy(known)).map(|(id, _)| *id);
         if original.is_none() && !file.is_live && self.known.values().any(may_become_one) {
             // It is being copied.
             self.unsettled = true;

@@ -66,7 +66,8 @@ mod tests {
 
     fn lines(bytes: &[u8], skips: bool, is_last: bool) -> (Vec<String>, Split) {
         let mut lines = Vec::new();
-        let split = split(bytes, skips, is_last, 8, |line| lines.push(String::from_utf8(line.to_vec()).unwrap()));
+        let split =
+            split(bytes, skips, is_last, 8, |line| lines.push(String::from_utf8(line.to_vec()).unwrap()));
         (lines, split)
     }
 

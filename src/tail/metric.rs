@@ -109,8 +109,12 @@ impl Families {
                     Metric::Histogram(family)
                 }
             };
-            let series =
-                Series { metric, labels: labels.clone(), most: (*series_max).max(2), known: AtomicUsize::new(0) };
+            let series = Series {
+                metric,
+                labels: labels.clone(),
+                most: (*series_max).max(2),
+                known: AtomicUsize::new(0),
+            };
             families.by_name.insert(name.clone(), series);
         }
         families
@@ -165,7 +169,9 @@ pub fn check_name(name: &str, kind: &Kind, taken: &[String]) -> Result<(), Strin
     let mut letters = name.chars();
     let begins = letters.next().is_some_and(|letter| letter.is_ascii_lowercase() || letter == '_');
     if !begins || !letters.all(|letter| letter.is_ascii_alphanumeric() || letter == '_') {
-        return Err(format!("{name:?} is no name of a metric: letters, digits and _, the first one a small letter"));
+        return Err(format!(
+            "{name:?} is no name of a metric: letters, digits and _, the first one a small letter"
+        ));
     }
     if let Some(own) = OWN.iter().find(|own| name.starts_with(**own)) {
         return Err(format!("names that begin with {own} are the agent's own"));

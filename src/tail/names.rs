@@ -34,10 +34,8 @@ fn entries(directory: &Path, pattern: &str) -> Vec<PathBuf> {
 /// The directory of a pattern that is there whatever the pattern stands for.
 pub(super) fn fixed_directory(pattern: &Path) -> PathBuf {
     let parent = pattern.parent().unwrap_or(pattern);
-    let fixed: PathBuf = parent
-        .components()
-        .take_while(|part| !part.as_os_str().to_str().is_some_and(has_wildcard))
-        .collect();
+    let fixed: PathBuf =
+        parent.components().take_while(|part| !part.as_os_str().to_str().is_some_and(has_wildcard)).collect();
     if fixed.as_os_str().is_empty() { PathBuf::from(".") } else { fixed }
 }
 
@@ -111,7 +109,9 @@ mod tests {
 
     #[test]
     fn patterns_fit_as_in_a_shell() {
-        for (pattern, name) in [("*.log", "a.log"), ("a?c*", "abc"), ("*", "x"), ("*a*b", "xaxbxb"), ("a", "a")] {
+        for (pattern, name) in
+            [("*.log", "a.log"), ("a?c*", "abc"), ("*", "x"), ("*a*b", "xaxbxb"), ("a", "a")]
+        {
             assert!(fits(pattern, name), "{pattern} {name}");
         }
         for (pattern, name) in [("*.log", "a.log.1"), ("*", ".x"), ("a?", "a"), ("*ab", "axb"), ("", "a")] {
@@ -121,10 +121,14 @@ mod tests {
 
     #[test]
     fn what_rotation_leaves_is_known() {
-        for name in ["app.log.1", "app.log-20260131", "app.log.2026-01-31T10:00", "app-20260131.log", "app.log.old"] {
+        for name in
+            ["app.log.1", "app.log-20260131", "app.log.2026-01-31T10:00", "app-20260131.log", "app.log.old"]
+        {
             assert!(is_rotated("app.log", name), "{name}");
         }
-        for name in ["app.log", "app.log.1.gz", "app.log.swp", "app2.log", "apps.log", "app.log.bak", "app-web.log"] {
+        for name in
+            ["app.log", "app.log.1.gz", "app.log.swp", "app2.log", "apps.log", "app.log.bak", "app-web.log"]
+        {
             assert!(!is_rotated("app.log", name), "{name}");
         }
         assert!(looks_rotated("app.log.1.gz", &[]) && looks_rotated("app.log.1", &["app.log"]));

@@ -63,7 +63,8 @@ impl Positions {
             Err(error) => return Err(error),
         };
         let mut entries = BTreeMap::new();
-        for entry in text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Entry>(line).ok())
+        for entry in
+            text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Entry>(line).ok())
         {
             put(&mut entries, entry);
         }
@@ -144,7 +145,10 @@ mod digits {
         let text = String::deserialize(deserializer)?;
         let pairs = text.as_bytes().chunks(2);
         let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-        pairs.map(byte).collect::<Option<_>>().ok_or_else(|| serde::de::Error::custom("no hexadecimal digits"))
+        pairs
+            .map(byte)
+            .collect::<Option<_>>()
+            .ok_or_else(|| serde::de::Error::custom("no hexadecimal digits"))
     }
 }
 

@@ -99,13 +99,8 @@ impl Relay<'_> {
         });
         let level = json.as_ref().and_then(level_of).map(Level::name);
         let shown = (self.shown)(text);
-        let line = Line {
-            stream: &settings.name,
-            nanos: nanos.0,
-            level,
-            labels: &settings.labels,
-            text: &shown,
-        };
+        let line =
+            Line { stream: &settings.name, nanos: nanos.0, level, labels: &settings.labels, text: &shown };
         kept.push(outlet.kept(&line, []));
     }
 }
@@ -138,7 +133,8 @@ fn time_of(value: &Value) -> Option<Stamp> {
 fn rfc_3339(text: &str) -> Option<Stamp> {
     let number = |from: usize, to: usize| text.get(from..to)?.parse::<u64>().ok();
     let is_separated = |at: usize, by: &str| text.get(at..=at).is_some_and(|letter| by.contains(letter));
-    let fits = [(4, "-"), (7, "-"), (10, "Tt "), (13, ":"), (16, ":")].iter().all(|(at, by)| is_separated(*at, by));
+    let fits =
+        [(4, "-"), (7, "-"), (10, "Tt "), (13, ":"), (16, ":")].iter().all(|(at, by)| is_separated(*at, by));
     let day = Stamp::of_civil(number(0, 4)?, number(5, 7)?, number(8, 10)?).filter(|_| fits)?;
     let (hour, minute, second) = (number(11, 13)?, number(14, 16)?, number(17, 19)?);
     if hour > 23 || minute > 59 || second > 60 {
@@ -182,7 +178,9 @@ mod tests {
             let read = time_of(&time).unwrap_or_default();
             assert!(read.nanos_since(expected).abs() < 1000, "{time}: {read}");
         }
-        for time in [json!("soon"), json!("2026-13-21T10:54:46Z"), json!("2026-11-21T10:54"), json!(-1), json!(null)] {
+        for time in
+            [json!("soon"), json!("2026-13-21T10:54:46Z"), json!("2026-11-21T10:54"), json!(-1), json!(null)]
+        {
             assert_eq!(time_of(&time), None, "{time}");
         }
     }

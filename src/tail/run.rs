@@ -67,8 +67,7 @@ pub fn open(
     shown: Shown,
 ) -> Result<Reader, Error> {
     let file = positions;
-    let mut positions =
-        Positions::open(file).map_err(|source| Error { file: file.to_owned(), source })?;
+    let mut positions = Positions::open(file).map_err(|source| Error { file: file.to_owned(), source })?;
     let mark = outlet.as_ref().and_then(Outlet::mark);
     if let Some(entry) = mark.and_then(|mark| serde_json::from_slice::<Entry>(&mark).ok()) {
         positions.correct(entry);
@@ -172,8 +171,7 @@ impl Reader {
             is_wanted
         });
         for directory in wanted {
-            if !watched.contains(&directory)
-                && watcher.watch(&directory, RecursiveMode::NonRecursive).is_ok()
+            if !watched.contains(&directory) && watcher.watch(&directory, RecursiveMode::NonRecursive).is_ok()
             {
                 watched.push(directory);
             }

@@ -98,11 +98,7 @@ impl Outlet {
     }
 
     /// A line as it will be kept.
-    pub fn kept<'a>(
-        &self,
-        line: &Line<'_>,
-        metadata: impl IntoIterator<Item = (&'a str, &'a str)>,
-    ) -> Kept {
+    pub fn kept<'a>(&self, line: &Line<'_>, metadata: impl IntoIterator<Item = (&'a str, &'a str)>) -> Kept {
         let fixed = self.labels.iter().chain(line.labels);
         let fixed = fixed.map(|(name, value)| (name.as_str(), value.as_str()));
         let own = [("stream", line.stream), ("level", line.level.unwrap_or_default())];
@@ -139,7 +135,11 @@ impl Outlet {
             sent: count(&sent.lines),
             sent_bytes: count(&sent.bytes),
             requests: count(&sent.requests),
-            failures: FAILURES.iter().zip(&sent.failures).map(|(name, counter)| (*name, count(counter))).collect(),
+            failures: FAILURES
+                .iter()
+                .zip(&sent.failures)
+                .map(|(name, counter)| (*name, count(counter)))
+                .collect(),
             lost: lost.into_iter().chain(refused).map(|(name, counter)| (name, count(counter))).collect(),
             waiting_lines: lines,
             waiting_bytes: bytes,

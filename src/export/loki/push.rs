@@ -147,7 +147,8 @@ mod tests {
         line.metadata.push(Pair { name: "n".into(), value: "v".into() });
         let request = Request::of(vec![line]);
         // By hand: tag and length of streams, labels, entries, timestamp, seconds, nanos, line, metadata.
-        let expected = b"\x0a\x1c\x0a\x07{a=\"b\"}\x12\x11\x0a\x04\x08\x03\x10\x05\x12\x01x\x1a\x06\x0a\x01n\x12\x01v";
+        let expected =
+            b"\x0a\x1c\x0a\x07{a=\"b\"}\x12\x11\x0a\x04\x08\x03\x10\x05\x12\x01x\x1a\x06\x0a\x01n\x12\x01v";
         assert_eq!(request.encode_to_vec(), expected);
         let packed = request.compressed().unwrap();
         assert_eq!(snap::raw::Decoder::new().decompress_vec(&packed).unwrap(), expected);

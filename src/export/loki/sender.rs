@@ -50,9 +50,14 @@ type Moment = Instant;
 enum Verdict {
     Taken,
     /// Made again after this many seconds at least.
-    Again { failure: &'static str, after: Option<f64> },
+    Again {
+        failure: &'static str,
+        after: Option<f64>,
+    },
     TooLarge,
-    Never { reason: &'static str },
+    Never {
+        reason: &'static str,
+    },
 }
 
 /// How the agent says who it is, from the files as they are now.
@@ -224,7 +229,9 @@ impl Sender {
         let doublings = self.failed.saturating_sub(1).min(MOST_DOUBLINGS);
         let bound = first_pause.saturating_mul(1 << doublings).min(longest_pause);
         let asked = match verdict {
-            Verdict::Again { after: Some(seconds), .. } => Duration::from_secs_f64(seconds.clamp(0.0, MOST_ASKED)),
+            Verdict::Again { after: Some(seconds), .. } => {
+                Duration::from_secs_f64(seconds.clamp(0.0, MOST_ASKED))
+            }
             _ => Duration::ZERO,
         };
         // After what the server asks for, so that not all agents return at the same moment.
@@ -283,7 +290,8 @@ fn base64(bytes: &[u8]) -> String {
     let digits = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for group in bytes.chunks(3) {
-        let whole = group.iter().fold(0, |sum: u32, byte| sum << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
+        let whole =
+            group.iter().fold(0, |sum: u32, byte| sum << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
         for at in 0..4 {
             let digit = digits.get((whole >> (18 - 6 * at) & 0x3f) as usize).copied().unwrap_or(b'=');
             text.push(if at <= group.len() { digit as char } else { '=' });
@@ -323,7 +331,9 @@ mod tests {
     #[test]
     fn what_can_succeed_is_made_again_and_nothing_else() {
         assert_eq!(judge(&answer(204)), Verdict::Taken);
-        for (status, failure) in [(429, "busy"), (401, "login"), (503, "server"), (500, "server"), (302, "server")] {
+        for (status, failure) in
+            [(429, "busy"), (401, "login"), (503, "server"), (500, "server"), (302, "server")]
+        {
             assert_eq!(judge(&answer(status)), Verdict::Again { failure, after: None }, "{status}");
         }
         for (status, reason) in [(400, "400"), (422, "422"), (415, "other")] {
@@ -334,9 +344,14 @@ mod tests {
 
     #[test]
     fn base64_is_that_of_the_rfc() {
-        for (plain, encoded) in
-            [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foob", "Zm9vYg=="), ("foobar", "Zm9vYmFy")]
-        {
+        for (plain, encoded) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foob", "Zm9vYg=="),
+            ("foobar", "Zm9vYmFy"),
+        ] {
             assert_eq!(base64(plain.as_bytes()), encoded);
         }
     }
@@ -349,7 +364,8 @@ mod tests {
             seed: Some(3),
             ..Settings::default()
         };
-        let (_, mut sender) = super::super::open(settings, directory.path().to_owned(), "h").unwrap().unwrap();
+        let (_, mut sender) =
+            super::super::open(settings, directory.path().to_owned(), "h").unwrap().unwrap();
         let again = |after| Verdict::Again { failure: "server", after };
         let mut pauses = Vec::new();
         for failed in 1..200 {

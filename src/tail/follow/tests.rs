@@ -14,16 +14,8 @@ impl Take for Kept {
     fn take(&mut self, lines: &[&[u8]], source: &Source<'_>) {
         self.lines.extend(lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()));
         let Source { id, offset, skips, head, copy_of, gone, .. } = *source;
-        let entry = Entry {
-            tail: "t".into(),
-            id,
-            offset,
-            serial: 0,
-            skips,
-            copy_of,
-            head: head.to_vec(),
-            gone,
-        };
+        let entry =
+            Entry { tail: "t".into(), id, offset, serial: 0, skips, copy_of, head: head.to_vec(), gone };
         if gone { drop(self.entries.remove(&id)) } else { drop(self.entries.insert(id, entry)) }
     }
 }
@@ -96,8 +88,10 @@ impl Scene {
             .map(|line| line.strip_prefix("line ").unwrap_or_else(|| panic!("{line:?}")).parse().unwrap())
             .collect();
         numbers.sort_unstable();
-        let doubled: Vec<_> = numbers.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
-        let missing: Vec<_> = (0..self.written).filter(|number| numbers.binary_search(number).is_err()).collect();
+        let doubled: Vec<_> =
+            numbers.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+        let missing: Vec<_> =
+            (0..self.written).filter(|number| numbers.binary_search(number).is_err()).collect();
         assert!(doubled.is_empty() && missing.is_empty(), "doubled {doubled:?}, missing {missing:?}");
     }
 }
