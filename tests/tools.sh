@@ -55,6 +55,21 @@ bring_schemas() {
         mv "$kept/schemas/compose/compose/config/compose_spec.json" "$kept/schemas/"
 } 2>/dev/null
 
+# A server with Loki's API: npm's qryn over PyPI's chdb, in target/tools/loki. 1 GB, so only when it is asked for.
+make_loki() {
+    loki="$kept/loki"
+    [ ! -e "$loki/made" ] || return 0
+    rm -rf "$loki"
+    mkdir -p "$loki"
+    (cd "$loki" && python3 -m venv python && python/bin/pip install -q chdb && npm init -y >/dev/null &&
+        npm install --ignore-scripts --no-audit --no-fund --silent qryn && touch made) >&2 ||
+        echo "tools: no server with Loki's API could be installed" >&2
+}
+
+if [ "${1:-}" = loki ]; then
+    make_loki
+    exit 0
+fi
 want_root=""
 for tool in "$@"; do
     [ "$tool" != systemd-nspawn ] || want_root=yes

@@ -165,6 +165,7 @@ impl Follower {
         if look {
             self.unsettled = false;
             let found = self.list();
+            self.open_again(&found);
             // Before anything unknown is looked at: a copy is known by what the file was before it was cut.
             self.look_for_cuts(to);
             self.note(&found, to);
@@ -226,6 +227,18 @@ impl Follower {
         found
     }
 
+    /// Opens what is known from before a restart, or has grown since it was closed.
+    fn open_again(&mut self, found: &[Found]) {
+        for file in found {
+            let Some(known) = self.known.get_mut(&file.id) else { continue };
+            let is_read = known.copy_of.is_none() && (file.is_live || file.size != known.offset);
+            if known.file.is_none() && is_read {
+                known.file = File::open(&file.path).inspect_err(|_| self.tally.errors += 1).ok();
+                known.active = self.now;
+            }
+        }
+    }
+
     /// Takes note of names, and of files that nobody knew.
     fn note(&mut self, found: &[Found], to: &mut impl Take) {
         let was_live: Vec<Id> =
@@ -239,7 +252,9 @@ impl Follower {
                 known.is_listed = true;
             }
         }
-        for file in found {
+        // What is written to comes first: a copy is known by what it is a copy of.
+        for file in found.iter().filter(|file| file.is_live).chain(found.iter().filter(|file| !file.is_live))
+        {
             if !self.known.contains_key(&file.id) {
                 self.discover(file, to);
             }
@@ -247,11 +262,6 @@ impl Follower {
             known.path.clone_from(&file.path);
             known.modified = file.modified;
             known.size = known.size.max(file.size);
-            let is_read = known.copy_of.is_none() && (known.is_live || file.size != known.offset);
-            if known.file.is_none() && is_read {
-                known.file = File::open(&file.path).inspect_err(|_| self.tally.errors += 1).ok();
-                known.active = self.now;
-            }
         }
         let left = |id: &&Id| self.known.get(id).is_some_and(|known| !known.is_live);
         self.tally.rotations += was_live.iter().filter(left).count() as u64;
@@ -289,7 +299,7 @@ impl Follower {
             file: Some(opened),
             offset: 0,
             skips: false,
-            head: Vec::new(),
+            head,
             copy_of: original,
             is_live: file.is_live,
             is_listed: true,
@@ -299,9 +309,7 @@ impl Follower {
         };
         if self.skips_old {
             known.offset = whole_lines(&known, file.size);
-            known.head = head;
         } else if original.is_some() {
-            known.head = head;
             known.file = None;
         }
         known.tell(file.id, to);
@@ -320,7 +328,9 @@ impl Follower {
         self.tally.truncations += 1;
         let found = self.list();
         let Some(known) = self.known.get_mut(&id) else { return };
-        let (head, offset, skips) = (std::mem::take(&mut known.head), known.offset, known.skips);
+        // By what it begins with now, a copy of that is known too.
+        let begins = known.file.as_ref().and_then(|file| head_of(file, HEAD).ok()).unwrap_or_default();
+        let (head, offset, skips) = (std::mem::replace(&mut known.head, begins), known.offset, known.skips);
         (known.offset, known.skips, known.size, known.active) = (0, false, 0, self.now);
         // The newest file that begins as this one did, and is no other log.
         let mut copy = None;
@@ -329,7 +339,8 @@ impl Follower {
             let begins_so = || {
                 let opened = File::open(&file.path).ok()?;
                 let begins = head_of(&opened, head.len()).ok()?;
-                (begins == head).then_some(opened)
+                // A copy that lacks lines may be shorter than what the file is known by.
+                (!begins.is_empty() && head.starts_with(&begins)).then_some(opened)
             };
             if is_free
                 && !head.is_empty()
@@ -341,6 +352,8 @@ impl Follower {
         match copy {
             None => self.tally.without_copy += 1,
             Some((file, opened)) => {
+                let mut head = head;
+                head.truncate(file.size as usize);
                 let copy = Known {
                     path: file.path.clone(),
                     file: Some(opened),
@@ -389,7 +402,7 @@ impl Follower {
             if read == 0 || known.is_cut() {
                 return true;
             }
-            if known.offset == 0 {
+            if known.head.is_empty() {
                 known.head = bytes.get(..read.min(HEAD)).unwrap_or_default().to_vec();
             } else if known.head.len() < HEAD {
                 let head = head_of(file, HEAD).unwrap_or_default();
@@ -442,9 +455,7 @@ impl Follower {
 impl Known {
     /// Whether it is shorter than what was read of it, or begins in another way.
     fn is_cut(&self) -> bool {
-        let Some(file) = self.file.as_ref().filter(|_| self.copy_of.is_none() && self.offset > 0) else {
-            return false;
-        };
+        let Some(file) = self.file.as_ref().filter(|_| self.copy_of.is_none()) else { return false };
         let Ok(data) = file.metadata() else { return false };
         data.len() < self.offset || head_of(file, self.head.len()).is_ok_and(|head| head != self.head)
     }

@@ -88,7 +88,11 @@ impl Scene {
             .map(|line| line.strip_prefix("line ").unwrap_or_else(|| panic!("{line:?}")).parse().unwrap())
             .collect();
         numbers.sort_unstable();
-        assert_eq!(numbers, (0..self.written).collect::<Vec<_>>());
+        let doubled: Vec<_> =
+            numbers.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+        let missing: Vec<_> =
+            (0..self.written).filter(|number| numbers.binary_search(number).is_err()).collect();
+        assert!(doubled.is_empty() && missing.is_empty(), "doubled {doubled:?}, missing {missing:?}");
     }
 }
 
