@@ -38,8 +38,8 @@ use crate::event::{Live, Sink, Totals};
 use crate::limits::Limits;
 use crate::quality::Rating;
 use crate::rtp::packet::Packet;
-use crate::wire::fast::{self, Addresses, Datagram};
-use crate::wire::{Decoder, Frame, LinkType, Skip, tunnel};
+use crate::wire::fast::{self, Addresses};
+use crate::wire::{Decoder, Frame, LinkType, Skip};
 
 /// What an observer is told before it begins.
 #[derive(Clone, Debug)]
@@ -239,17 +239,14 @@ impl Observer {
             return Ahead::Other;
         };
         let (payload, cut, ip_id) = (datagram.payload, datagram.cut, datagram.ip_id.unwrap_or(0));
-        if payload.first().is_some_and(u8::is_ascii) {
-            return message_ahead(&datagram, frame.interface, messages);
-        }
         let (Addresses::V4 { source, destination }, Some(header)) =
             (datagram.addresses, payload.first_chunk::<12>())
         else {
-            return Ahead::Other;
+            return message_ahead(frame, messages);
         };
         // RFC 7983, RFC 5761: version 2, and no RTCP packet type.
         if header[0] & 0xc0 != 0x80 || demux::is_rtcp_type(header[1]) {
-            return Ahead::Other;
+            return message_ahead(frame, messages);
         }
         let ssrc = u32::from_be_bytes([header[8], header[9], header[10], header[11]]);
         let flow = FlowV4::new(source, destination, datagram.source_port, datagram.destination_port, ssrc);
@@ -309,19 +306,17 @@ impl CaptureTotals {
     }
 }
 
-/// Reads the SIP message in a datagram that is no RTP, if it is one.
+/// Reads the SIP message in a frame without RTP, if there is one.
 #[inline(never)]
-fn message_ahead<'a>(datagram: &Datagram<'a>, interface: u32, messages: &mut Vec<Read<'a>>) -> Ahead<'a> {
-    if tunnel::is_udp_port(datagram.destination_port) {
-        return Ahead::Other;
-    }
+fn message_ahead<'a>(frame: &Frame<'a>, messages: &mut Vec<Read<'a>>) -> Ahead<'a> {
+    let Some(datagram) = fast::slice(frame.bytes) else { return Ahead::Other };
     let Some(start) = Desk::sip(datagram.payload) else { return Ahead::Other };
     if messages.capacity() == 0 {
         messages.reserve_exact(MESSAGES_AHEAD);
     }
     // It is large: made where it can be, and moved once.
     start.with_message(|message| {
-        messages.push(Read { packet: datagram.packet(interface), message: *message, name: None });
+        messages.push(Read { packet: datagram.packet(frame.interface), message: *message, name: None });
     });
     Ahead::Sip(messages.len() - 1)
 }
