@@ -117,9 +117,11 @@ impl Observer {
                     touched ^= media.touch_place(known.hash);
                 }
             }
-            for known in self.ahead.iter_mut().take(frames.len()).filter(|known| known.is_media()) {
+            for (frame, known) in
+                frames.iter().zip(self.ahead.iter_mut()).filter(|(_, known)| known.is_media())
+            {
                 known.guess = media.guess(known.hash);
-                touched ^= media.touch(known.guess, known.seq);
+                touched ^= media.touch(known.guess, known.seq, frame.stamp);
             }
             black_box(touched);
             self.capture.count(frames);
