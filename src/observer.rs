@@ -128,9 +128,10 @@ impl Observer {
             rest = later;
             // Many streams do not fit into the cache: what all these frames need is on its way before the first of
             // them is worked on, their places in the table first, then the streams.
-            for known in self.ahead.iter_mut().take(seen).filter(|known| known.is_media()) {
+            let media_ahead = frames.iter().zip(self.ahead.iter_mut()).filter(|(_, known)| known.is_media());
+            for (frame, known) in media_ahead {
                 known.guess = media.guess(known.hash);
-                touched ^= media.touch(known.guess, known.seq);
+                touched ^= media.touch(known.guess, known.seq, frame.stamp);
             }
             black_box(touched);
             self.desk.look_ahead(&mut messages.0);

@@ -6,7 +6,7 @@ use super::flow::FlowV4;
 use crate::demux;
 use crate::rtp::packet::Packet;
 use crate::wire::fast::{self, Addresses, Datagram};
-use crate::wire::{Frame, LinkType, tunnel};
+use crate::wire::{Frame, LinkType};
 
 /// What the look at one frame has found, as numbers: it is written over and over, and outlives the frame.
 #[derive(Clone, Copy, Debug)]
@@ -118,10 +118,6 @@ impl<'a> Messages<'a> {
         let Some(datagram) = fast::plain(frame.bytes).or_else(|| fast::slice(frame.bytes)) else {
             return false;
         };
-        let is_text = datagram.payload.first().is_some_and(u8::is_ascii);
-        if !is_text || tunnel::is_udp_port(datagram.destination_port) {
-            return false;
-        }
         let Some(start) = Desk::sip(datagram.payload) else { return false };
         if self.0.capacity() == 0 {
             self.0.reserve_exact(MESSAGES_AHEAD);

@@ -257,8 +257,8 @@ impl Media {
 
     /// Draws a stream's state into the cache; the value means nothing.
     #[inline]
-    pub(crate) fn touch(&self, index: u32, seq: u16) -> u64 {
-        self.streams.get(index).map_or(0, |slot| slot.stream.touch(seq))
+    pub(crate) fn touch(&self, index: u32, seq: u16, stamp: Stamp) -> u64 {
+        self.streams.get(index).map_or(0, |slot| slot.stream.touch(seq, stamp))
     }
 
     /// Takes a packet if it belongs to the stream that was guessed.

@@ -168,7 +168,7 @@ impl Buffers {
 
     /// Ends the adaptive buffer's window: sinks one step towards what the window needed.
     fn shrink(&mut self, arrival_ns: u64) {
-        let target = (self.peak_ms + MARGIN_MS).min(DEPTH_MAX_MS).max(DEPTH_MIN_MS);
+        let target = (self.peak_ms + MARGIN_MS).clamp(DEPTH_MIN_MS, DEPTH_MAX_MS);
         if target < self.depth_ms {
             self.depth_ms = target.max(self.depth_ms - STEP_MS);
         }

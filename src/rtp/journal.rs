@@ -140,3 +140,141 @@ const CLOSED: u8 = 0xff;
 const LONGEST_GAP: u64 = 500_000_000;
 /// So that those of a group fit into a number of 16 bits.
 const LONGEST_PACKET: u32 = u16::MAX as u32 / GROUP as u32;
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::event::CodecSource;
+    use crate::rtp::payload::Format;
+    use crate::rtp::stream::{Formats, Stream};
+
+    struct Static;
+
+    impl Formats for Static {
+        fn format(&self, payload_type: u8) -> Option<(Format, CodecSource)> {
+            Format::of_static(payload_type).map(|format| (format, CodecSource::Static))
+        }
+    }
+
+    /// What a packet is to the one before it.
+    #[derive(Clone, Copy, Debug)]
+    enum Next {
+        Expected { nanos: u64 },
+        AfterLoss { lost: u16 },
+        Again,
+        Behind { by: u16 },
+        Odd { ticks: u32 },
+        Other { payload_type: u8 },
+        Jump { by: u16 },
+        Back { nanos: u64 },
+    }
+
+    fn next() -> impl Strategy<Value = Next> {
+        prop_oneof![
+            40 => (19_000_000_u64..21_000_000).prop_map(|nanos| Next::Expected { nanos }),
+            4 => (0_u64..900_000_000).prop_map(|nanos| Next::Expected { nanos }),
+            2 => (1_u16..20).prop_map(|lost| Next::AfterLoss { lost }),
+            1 => Just(Next::Again),
+            1 => (1_u16..9).prop_map(|by| Next::Behind { by }),
+            1 => (0_u32..40_000).prop_map(|ticks| Next::Odd { ticks }),
+            1 => prop_oneof![Just(8_u8), Just(13), Just(9)].prop_map(|payload_type| Next::Other { payload_type }),
+            1 => (3_000_u16..60_000).prop_map(|by| Next::Jump { by }),
+            1 => (0_u64..50_000_000).prop_map(|nanos| Next::Back { nanos }),
+        ]
+    }
+
+    fn packets(first: u16, steps: &[Next]) -> Vec<Packet<'static>> {
+        let mut packet = Packet {
+            stamp: Stamp(1_000_000_000_000),
+            seq: first,
+            ticks: 0,
+            payload_type: 0,
+            payload: &[0x55; 160],
+            payload_len: 160,
+            length: 172,
+            ip_id: 1,
+            interface: 0,
+        };
+        let mut packets = vec![packet];
+        for &step in steps {
+            let before = packet;
+            packet.stamp = packet.stamp.plus_nanos(20_000_000);
+            packet.seq = packet.seq.wrapping_add(1);
+            packet.ticks = packet.ticks.wrapping_add(160);
+            packet.ip_id = packet.ip_id.wrapping_add(1);
+            match step {
+                Next::Expected { nanos } => packet.stamp = before.stamp.plus_nanos(nanos as i64),
+                Next::AfterLoss { lost } => {
+                    packet.seq = packet.seq.wrapping_add(lost);
+                    packet.ticks = packet.ticks.wrapping_add(160 * u32::from(lost));
+                }
+                Next::Again => packet = Packet { stamp: packet.stamp, ..before },
+                Next::Behind { by } => {
+                    packets.push(Packet { seq: packet.seq.wrapping_sub(by), ..packet });
+                    packet = before;
+                    continue;
+                }
+                Next::Odd { ticks } => packet.ticks = packet.ticks.wrapping_add(ticks),
+                Next::Other { payload_type } => {
+                    packets.push(Packet { payload_type, ..packet });
+                    continue;
+                }
+                Next::Jump { by } => packet.seq = packet.seq.wrapping_add(by),
+                Next::Back { nanos } => packet.stamp = before.stamp.plus_nanos(-(nanos as i64)),
+            }
+            packets.push(packet);
+        }
+        packets
+    }
+
+    /// All that a stream tells, and how many packets were written down.
+    fn told(packets: &[Packet<'_>], expects: bool, looks: &[usize]) -> (String, usize) {
+        let mut closed = Vec::new();
+        let mut noted = 0;
+        let mut stream = Stream::open(&packets[0], false, &Static);
+        for (place, packet) in packets.iter().enumerate().skip(1) {
+            if looks.contains(&place) {
+                stream.settle();
+            }
+            let packets = stream.packets();
+            if stream.note(packet) {
+                noted += 1;
+                assert_eq!((stream.packets(), stream.last()), (packets + 1, packet.stamp));
+            } else {
+                stream.push(packet, &Static, &mut closed);
+                if expects {
+                    stream.expect();
+                }
+            }
+        }
+        stream.finish(&mut closed);
+        let told =
+            (stream.counts(), stream.jitter().summary(), stream.payload_types(), stream.ptime(), closed);
+        (format!("{} {} {told:?}", stream.packets(), stream.last()), noted)
+    }
+
+    proptest! {
+        /// forall packets, moments at which somebody looks: a journal changes nothing.
+        #[test]
+        fn what_is_written_down_is_counted_as_if_taken_at_once(
+            first: u16,
+            steps in prop::collection::vec(next(), 0..1500),
+            looks in prop::collection::vec(0_usize..1500, 0..40),
+        ) {
+            let packets = packets(first, &steps);
+            let (at_once, none) = told(&packets, false, &[]);
+            prop_assert_eq!(none, 0);
+            prop_assert_eq!(&told(&packets, true, &looks).0, &at_once);
+            prop_assert_eq!(&told(&packets, true, &[]).0, &at_once);
+        }
+    }
+
+    #[test]
+    fn all_but_every_sixteenth_packet_of_a_clean_stream_is_written_down() {
+        let packets = packets(65_000, &[Next::Expected { nanos: 20_000_000 }; 1600]);
+        // The second packet alone shows the step.
+        assert_eq!(told(&packets, true, &[]).1, 1500 - 1);
+    }
+}

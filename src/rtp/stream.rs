@@ -431,15 +431,16 @@ impl Stream {
     #[cfg(test)]
     pub(crate) const HOT_BYTES: usize = size_of::<Journal>();
 
-    /// Draws what a packet of that number needs into the cache; the value means nothing.
+    /// Draws what a packet of that number and time needs into the cache; the value means nothing.
     #[inline]
-    pub(crate) fn touch(&self, seq: u16) -> u64 {
-        if ends_group(seq) { self.journal.touch() ^ self.touch_all() } else { self.journal.touch() }
+    pub(crate) fn touch(&self, seq: u16, stamp: Stamp) -> u64 {
+        if ends_group(seq) { self.journal.touch() ^ self.touch_all(stamp) } else { self.journal.touch() }
     }
 
-    /// One word of each cache line behind the journal.
-    fn touch_all(&self) -> u64 {
-        self.first.0
+    /// One word of each cache line behind the journal, and of what is due.
+    fn touch_all(&self, stamp: Stamp) -> u64 {
+        let due = if stamp >= self.due { self.skew.touch() } else { 0 };
+        due ^ self.first.0
             ^ self.bytes
             ^ self.sequence.max()
             ^ self.buffers.pushed()
@@ -485,7 +486,7 @@ impl Stream {
         let step = u32::from(steady.step);
         // Nearly always all of them come before the next bucket begins.
         while self.journal.last >= self.due
-            && let Some(((gap, rest), before)) = self.until_due(gaps)
+            && let Some((before, [gap, rest @ ..])) = gaps.split_at_checked(self.until_due(gaps))
         {
             self.run(before, step);
             let (stamp, ticks) = self.jitter.reference();
@@ -498,15 +499,14 @@ impl Stream {
         self.run(gaps, step);
     }
 
-    /// The first packet written down that is due, those behind it, and those before.
-    fn until_due<'g>(&self, gaps: &'g [u32]) -> Option<((&'g u32, &'g [u32]), &'g [u32])> {
+    /// Packets written down before the first one that is due.
+    fn until_due(&self, gaps: &[u32]) -> usize {
         let (mut stamp, _) = self.jitter.reference();
         let due = gaps.iter().position(|&gap| {
             stamp = Stamp(stamp.0 + u64::from(gap));
             stamp >= self.due
-        })?;
-        let (before, rest) = gaps.split_at_checked(due)?;
-        Some((rest.split_first()?, before))
+        });
+        due.unwrap_or(gaps.len())
     }
 
     /// What [`Self::timing`] does for packets of which none is due, each `step` behind the one before: all that it
