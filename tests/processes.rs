@@ -7,6 +7,7 @@
 #![allow(clippy::indexing_slicing, reason = "what is not there fails the test")]
 
 #[path = "service/agent.rs"]
+#[allow(dead_code, reason = "the tests of the service use all of it")]
 mod agent;
 #[path = "processes/cost.rs"]
 mod cost;

@@ -37,6 +37,8 @@ pub struct Poller {
     groups: Vec<Group>,
     members: BTreeMap<u32, Member>,
     decided: HashMap<u32, Decision>,
+    /// What the pid files of the rules said.
+    tops: Vec<Option<u32>>,
     privileged: Box<dyn Privileged>,
     mounts: Mounts,
     buffer: Buffer,
@@ -74,6 +76,7 @@ impl Poller {
             groups: Vec::new(),
             members: BTreeMap::new(),
             decided: HashMap::new(),
+            tops: Vec::new(),
             privileged,
             mounts,
             buffer,
@@ -193,6 +196,9 @@ impl Poller {
     /// Those that a rule fits, and which.
     fn choose(&mut self, seen: &[Seen], now: f64) -> Vec<(Process, usize)> {
         let tops: Vec<_> = (0..self.rules.len()).map(|rule| self.top(rule)).collect();
+        if tops != self.tops {
+            self.decided.clear();
+        }
         let by_file = self.rules.iter().find(|rule| !rule.executable.is_empty());
         let mut chosen = Vec::new();
         let mut refused = 0;
@@ -224,6 +230,7 @@ impl Poller {
             decided.insert(one.pid, decision);
         }
         self.decided = decided;
+        self.tops = tops;
         self.stats.refused = refused;
         chosen
     }

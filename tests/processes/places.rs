@@ -106,16 +106,25 @@ fn in_a_pod_the_processes_of_other_containers_are_found() {
 
 #[test]
 fn a_proc_that_hides_others_is_told_of() {
-    if !root_with(&["unshare", "mount"]) {
+    if !root_with(&["unshare", "mount", "setpriv"]) {
         return;
     }
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("sidetone.toml");
     fs::write(&file, "[[processes]]\nname = \"init\"\n").unwrap();
+    // Where anybody may read it: the group root would see all.
+    let program = directory.path().join("sidetone");
+    fs::copy(env!("CARGO_BIN_EXE_sidetone"), &program).unwrap();
+    assert!(Command::new("chmod").arg("-R").arg("a+rx").arg(directory.path()).status().unwrap().success());
     let mut command = Command::new("unshare");
-    let mount = "mount -t proc -o hidepid=2 proc /proc";
-    let agent = format!("exec {} run --config {}", env!("CARGO_BIN_EXE_sidetone"), file.display());
-    command.args(["--mount", "sh", "-c", &format!("{mount} && {agent} || exit 77")]);
+    let mount = "mount -t proc -o hidepid=2 proc /proc || exit 77; exec \"$@\"";
+    command
+        .args(["--mount", "sh", "-c", mount, "sh", "setpriv"])
+        .args(["--reuid", "65534", "--regid", "65534", "--clear-groups", "--bounding-set", "-all,+net_raw"])
+        .args(["--inh-caps", "-all,+net_raw", "--ambient-caps", "-all,+net_raw"])
+        .arg(&program)
+        .args(["run", "--config"])
+        .arg(&file);
     let Some(agent) = Agent::of(command) else { return };
     let mut part = serde_json::Value::Null;
     assert!(until(|| {
