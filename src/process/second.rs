@@ -107,13 +107,10 @@ fn launch(capabilities: &[Capability]) -> io::Result<(UnixStream, Hello)> {
     started?;
     near.set_read_timeout(Some(START_PATIENCE))?;
     let hello: Option<Hello> = protocol::read(&mut near)?;
-    let Hello { rights, sandbox } = hello
-        .ok_or_else(|| io::Error::other("it ended before it was ready; it says why on standard error"))?;
+    let hello = hello.ok_or_else(|| io::Error::other("it ended at once; it says why on standard error"))?;
     near.set_read_timeout(Some(PATIENCE))?;
     near.set_write_timeout(Some(PATIENCE))?;
-    let told = Told { rights: rights.clone(), sandbox, ended: None };
-    let state = State(Arc::new(Mutex::new(told)));
-    Ok(Some(Second { stream: Some(near), rights, own: Own::default(), state }))
+    Ok((near, hello))
 }
 
 /// What of it was not in the ambient set before.
