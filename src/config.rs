@@ -97,6 +97,7 @@ impl Config {
         self.fill_agent(reader);
         metrics::fill(reader, &mut self.metrics);
         otlp::fill(reader, &mut self.otlp, &self.agent.capture.interfaces);
+        self.metrics.sampling = self.otlp.is_on().then(|| self.otlp.sampling(trace::USUAL_SHARE));
         processes::fill(reader, &mut self.agent.processes);
         let observer::Settings { limits, rating, calls, .. } = &mut self.observer;
         reader.section("limits", |section| {

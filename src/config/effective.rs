@@ -10,9 +10,9 @@ use super::Config;
 use crate::call::classify::{Pattern, Rule};
 use crate::export::prometheus::Trunk;
 use crate::hep::Key;
+use crate::process;
 use crate::trace::USUAL_SHARE;
 use crate::trace::export::endpoint::Protocol;
-use crate::process;
 
 /// One key and what it stands at.
 #[derive(Clone, Debug, PartialEq)]
