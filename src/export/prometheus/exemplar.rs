@@ -195,27 +195,27 @@ impl Exemplars {
 
     fn put_into_family(&self, family: &mut MetricFamily) -> bool {
         let mut any = false;
-        let name = family.name().to_owned();
+        let name = family.name.clone();
         for metric in &mut family.metric {
             let labels = |pairs: &[LabelPair]| -> Vec<(String, String)> {
-                pairs.iter().map(|pair| (pair.name().to_owned(), pair.value().to_owned())).collect()
+                pairs.iter().map(|pair| (pair.name.clone(), pair.value.clone())).collect()
             };
             let pairs = labels(&metric.label);
             for bucket in metric.histogram.iter_mut().flat_map(|histogram| &mut histogram.bucket) {
                 let mut number = zmij::Buffer::new();
-                let bound = bucket.upper_bound();
+                let bound = bucket.upper_bound;
                 let bound = if bound.is_finite() { number.format_finite(bound) } else { "+Inf" };
                 let all = std::iter::once(("le", bound))
                     .chain(pairs.iter().map(|(key, value)| (key.as_str(), value.as_str())));
                 let Some(exemplar) = self.of.get(&sample(&name, "_bucket", all)) else { continue };
                 let told = bucket.exemplar.get_or_insert_default();
-                told.value = Some(exemplar.value);
+                told.value = exemplar.value;
                 let time = told.timestamp.get_or_insert_default();
                 time.seconds = (exemplar.at.0 / 1_000_000_000) as i64;
                 time.nanos = (exemplar.at.0 % 1_000_000_000) as i32;
                 let span = exemplar.trace.call_span().to_string();
                 told.label = [("trace_id", exemplar.trace.to_string()), ("span_id", span)]
-                    .map(|(key, value)| LabelPair { name: Some(key.to_owned()), value: Some(value) })
+                    .map(|(key, value)| LabelPair { name: key.to_owned(), value })
                     .into();
                 any = true;
             }
