@@ -123,6 +123,7 @@ impl Config {
         metrics::fill(reader, &mut self.metrics);
         processes::fill(reader, &mut self.agent.processes);
         otlp::fill(reader, &mut self.otlp, &self.agent.capture.interfaces);
+        self.metrics.sampling = self.otlp.is_on().then(|| self.otlp.sampling(trace::USUAL_SHARE));
         let observer::Settings { limits, rating, calls, .. } = &mut self.observer;
         reader.section("limits", |section| {
             let mut entries = |key, to: &mut usize| section.number(key, to, 1..=MAX_ENTRIES);

@@ -292,7 +292,11 @@ impl Reload {
 /// What of another configuration comes into force at once, over what was.
 fn in_force(old: Config, new: Config) -> Config {
     let observer = observer::Settings { limits: old.observer.limits, ..new.observer };
-    let metrics = prometheus::Options { series_max: old.metrics.series_max, ..new.metrics };
+    let metrics = prometheus::Options {
+        series_max: old.metrics.series_max,
+        sampling: old.metrics.sampling,
+        ..new.metrics
+    };
     let capture = sources::Settings { interfaces: new.agent.capture.interfaces, ..old.agent.capture };
     let (web_config, processes) = (new.agent.web_config, new.agent.processes);
     let (filter, rate, mos_below) = (new.agent.logs.filter, new.agent.logs.rate, new.agent.logs.mos_below);

@@ -47,6 +47,7 @@ use crate::call::classify::Network;
 use crate::event::{Call, CallResult, Event, Live, Sink, StreamCounts, Totals};
 use crate::process::Snapshot;
 use crate::tail::metric::Families;
+use crate::trace::Sampling;
 use catalogue::Entry;
 use family::Declare;
 
@@ -81,7 +82,7 @@ pub struct Metrics {
 }
 
 /// What is served, and how much of it at most.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Options {
     /// Serve the names of the SIPREC dashboards too (DESIGN 4).
     pub aliases: bool,
@@ -95,6 +96,8 @@ pub struct Options {
     pub rtp_ports: RangeInclusive<u16>,
     /// Trunks, the first that fits an endpoint counts.
     pub trunks: Vec<Trunk>,
+    /// Which calls are told as traces, for exemplars that lead somewhere; `None` where none are. Like `series_max`.
+    pub sampling: Option<Sampling>,
 }
 
 impl Default for Options {
@@ -106,6 +109,7 @@ impl Default for Options {
             local: Vec::new(),
             rtp_ports: 1024..=65_535,
             trunks: Vec::new(),
+            sampling: None,
         }
     }
 }
@@ -176,7 +180,8 @@ impl Metrics {
 
     /// Other options from now on, but for `series_max`. What was counted stays.
     pub fn configure(&mut self, options: Options) {
-        let Options { aliases, sessions_max, series_max: _, local, rtp_ports, trunks } = options;
+        let Options { aliases, sessions_max, series_max: _, local, rtp_ports, trunks, sampling } = options;
+        self.exemplars.sampling = sampling;
         self.aliases = aliases;
         self.sessions_max = sessions_max;
         self.local = siprec::Local { networks: local, ports: rtp_ports };
@@ -252,6 +257,7 @@ impl Metrics {
             }
             Exposition::Protobuf => {
                 body = prometheus_protobuf::encode_to_vec(&self.registry).map_err(io::Error::other)?;
+                body = self.exemplars.put_into_protobuf(body);
                 if let Some(tail) = &self.tail {
                     let rules = prometheus_protobuf::encode_to_vec(tail.registry());
                     body.extend(rules.map_err(io::Error::other)?);
@@ -275,6 +281,20 @@ impl Metrics {
     /// What is declared, in order of declaration.
     pub fn catalogue(&self) -> &[Entry] {
         &self.catalogue
+    }
+
+    /// A call that is over may stand for the buckets it is counted in, and so may its streams.
+    fn exemplify(&mut self, call: &Call) {
+        let lead = self.exemplars.lead(call);
+        if let Some(lead) = lead {
+            let trunk = self.trunks.of_call(call.source, call.destination);
+            self.sip.exemplify(call, trunk, lead, &mut self.exemplars);
+        }
+        for stream in &call.streams {
+            if let (Some(candidate), Some(lead)) = (self.exemplars.candidate(stream), lead) {
+                self.media.exemplify(&candidate, lead, &mut self.exemplars);
+            }
+        }
     }
 
     fn attempt(&mut self, call: &Call) {
@@ -301,6 +321,7 @@ impl Sink for Metrics {
                     self.attempt(call);
                 }
                 self.sip.call(call, self.trunks.of_call(call.source, call.destination));
+                self.exemplify(call);
                 if self.aliases {
                     self.siprec.call(call);
                 }
@@ -313,11 +334,13 @@ impl Sink for Metrics {
                 if self.aliases {
                     self.siprec.counted(&self.local, stream.source, stream.destination, &news);
                 }
-                self.media.stream(stream, &mut self.exemplars);
+                self.media.stream(stream);
+                self.exemplars.stream(stream);
             }
             Event::Report(report) => self.media.report(report),
             Event::Window(window) => {
                 self.media.window(window);
+                self.exemplars.window(window);
                 self.observer.window(window);
             }
         }
