@@ -39,7 +39,7 @@ pub enum Command {
     #[command(after_long_help = HEAP_EXAMPLES)]
     Heap(Heap),
     /// Check that nobody changed the audit, and change its key
-    #[command(subcommand)]
+    #[command(subcommand, after_long_help = AUDIT_EXAMPLES)]
     Audit(Audit),
     /// Print the catalogue of every metric, as Markdown
     #[command(after_long_help = METRICS_EXAMPLES)]
@@ -259,6 +259,11 @@ const ROOT_EXAMPLES: &str = "\
 Examples:
   sidetone analyze evening.pcapng
   sidetone simulate --calls 10 --loss 2 -w calls.pcap";
+
+const AUDIT_EXAMPLES: &str = "\
+Examples:
+  sidetone audit verify /var/log/sidetone
+  sidetone audit rotate-key /var/lib/sidetone/audit.key";
 
 const AUDIT_VERIFY_EXAMPLES: &str = "\
 Examples:

@@ -413,6 +413,7 @@ mod tests {
                 ..Default::default()
             }),
             tails: vec![crate::tail::Stats { name: "app".into(), ..Default::default() }],
+            logs: LogStats { audit_sequence: Some(1), free_bytes: Some(1 << 30), ..LogStats::default() },
             started: Some(samples::START),
             cpu_seconds: Some(1.5),
             resident_bytes: Some(1 << 20),
@@ -670,6 +671,9 @@ mod tests {
         assert!(!text.contains("voip_calls_active"));
     }
 
+    /// The linter has other wishes: no gauge should end in `_total` or `_count`.
+    const OWNERS: [&str; 2] = ["voip_calls_active_total ", "voip_process_count "];
+
     #[test]
     fn classic_text_passes_promtool_but_for_the_owners_names() {
         let mut child = match Command::new("promtool")
@@ -688,7 +692,7 @@ mod tests {
         let lines = [said.stdout, said.stderr].concat();
         let lines = String::from_utf8(lines).unwrap();
         let unknown: Vec<_> =
-            lines.lines().filter(|line| !line.starts_with("voip_calls_active_total ")).collect();
+            lines.lines().filter(|line| !OWNERS.iter().any(|name| line.starts_with(name))).collect();
         assert!(unknown.is_empty(), "{unknown:#?}");
     }
 }
