@@ -522,8 +522,9 @@ mod tests {
         metrics.event(Event::Call(call));
         let mut slow = samples::call();
         slow.post_dial_delay = Some(7.5);
-        metrics.event(Event::Answered(slow));
+        metrics.event(Event::Answered(slow.clone()));
         metrics.event(Event::Stream(samples::stream()));
+        metrics.event(Event::Call(slow));
         let text = written(&metrics, Exposition::OpenMetrics);
         let named = |sample: &str, trace: &str| {
             let line = text.lines().find(|line| line.starts_with(sample) && line.contains(" # {trace_id="));
