@@ -19,8 +19,10 @@ $(SIDETONE): FORCE
 
 # Fuzzing first, so that the last line is that of the tests.
 test: fuzz
-	tests/tools.sh cc pcap-config tshark promtool prometheus curl openssl ip tcpreplay setpriv setcap strace dpkg-shlibdeps strip rpmbuild schemas systemd-analyze systemd-nspawn
-	tests/tools.sh prometheus-alertmanager amtool tcpdump ethtool kamailio rtpengine sipp baresip
+	tests/tools.sh cc pcap-config tshark promtool prometheus curl openssl ip tcpreplay setpriv setcap strace systemd-analyze systemd-nspawn
+	tests/tools.sh tcpdump ethtool kamailio rtpengine sipp baresip prometheus-process-exporter
+	tests/tools.sh dpkg-shlibdeps strip rpmbuild schemas
+	tests/tools.sh prometheus-alertmanager amtool musl-gcc libjemalloc.so.2
 	$(CARGO) test --locked
 
 lint:

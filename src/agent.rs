@@ -8,16 +8,20 @@
 //! One thread owns all call and stream state. What leaves it are events over a bounded queue and a snapshot when a
 //! scrape asks for one: nobody who is slow can hold it up; what the queue has no room for is counted.
 
+mod account;
 mod clock;
 mod demo;
 mod hep;
 mod itself;
+mod journal;
 mod pages;
 mod processes;
 mod reload;
 mod shared;
+mod shipping;
 pub mod sources;
 mod tap;
+mod traces;
 mod watchdog;
 
 use std::fmt::Display;
@@ -28,14 +32,16 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
 
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::capture::hep::Listen;
 use crate::capture::live;
 use crate::config::Config;
 use crate::export::prometheus::Metrics;
 use crate::http::{self, Listeners, Server, WebConfig};
-use crate::process::{self, Own};
+use crate::log;
+use crate::process::second::{self, Second};
+use crate::process::{self, Own, Privileged};
 use crate::sandbox;
 pub use demo::demo;
 pub use hep::Settings as HepSettings;
@@ -43,6 +49,7 @@ use pages::Pages;
 pub use reload::Origin;
 use reload::Reload;
 use shared::Shared;
+use shipping::Shipping;
 use sources::Sources;
 use tap::Tap;
 
@@ -59,6 +66,14 @@ pub struct Settings {
     pub hep: HepSettings,
     /// The processes beside the calls, and the host.
     pub processes: process::Settings,
+    /// What is logged, and where to.
+    pub logs: log::Settings,
+    /// Where lines are sent.
+    pub loki: crate::export::loki::Settings,
+    /// Log files of other programs.
+    pub tails: Vec<crate::tail::Settings>,
+    /// Where it keeps what must survive it.
+    pub state: PathBuf,
 }
 
 impl Default for Settings {
@@ -69,6 +84,10 @@ impl Default for Settings {
             web_config: None,
             hep: HepSettings::default(),
             processes: process::Settings::default(),
+            logs: log::Settings::default(),
+            loki: crate::export::loki::Settings::default(),
+            tails: Vec::new(),
+            state: PathBuf::from("/var/lib/sidetone"),
         }
     }
 }
@@ -102,9 +121,11 @@ impl Failure {
 }
 
 fn start(config: Config, origin: Origin) -> Result<(), Failure> {
+    // Before anything is open that it would inherit.
+    let second = second::start();
     let sources = open(&config.agent)?;
     let listeners = Listeners::bind(&config.agent.listen).map_err(Failure::broken)?;
-    attend(config, origin, sources, listeners, say)
+    attend(config, origin, sources, listeners, second, say)
 }
 
 /// Measures what the sources bring and serves it, until the process is told to stop.
@@ -113,35 +134,54 @@ fn attend(
     origin: Origin,
     sources: Sources,
     listeners: Listeners,
+    second: Option<Second>,
     say: fn(&Settings, &Listeners, &[Listen], &WebConfig, &sandbox::Report),
 ) -> Result<(), Failure> {
     let settings = config.agent.clone();
     let web = web_config(&settings)?;
     let (hep, senders) = settings.hep.clone().open().map_err(Failure::broken)?;
     let hep_listens = hep.local();
-    let shared = Arc::new(Shared::new(Metrics::with(config.metrics.clone())));
+    let mut opened = log::open(&settings.logs, clock::now).map_err(Failure::broken)?;
+    let logs = opened.logs().clone();
+    let journal = journal::Journal::new(&settings.logs, opened.health());
+    let shipping = Shipping::open(&settings, &hep::host_name(), &mut opened)?;
+    let metrics = Metrics::with(config.metrics.clone()).with_tail(shipping.families());
+    let shared = Arc::new(Shared::new(metrics, logs, shipping.told()));
     let observer = config.observing();
+    let traces = traces::open(&config, &shared)?;
     let reload = Arc::new(Reload::new(origin, config, &web, Arc::clone(&shared)));
     // Everything is open. No packet was looked at yet, and no other thread is there.
-    let read = [reload.directories(), processes::reads(&settings.processes)].concat();
-    let needs = sandbox::Needs { read, connects: !settings.hep.send.is_empty() };
+    let (read, write) = shipping.directories();
+    let needs = sandbox::Needs {
+        read: [reload.directories().as_slice(), &processes::reads(&settings.processes), read].concat(),
+        write: [settings.logs.directories().as_slice(), write].concat(),
+        connects: traces.is_some() || shipping.connects() || !settings.hep.send.is_empty(),
+    };
     let sandbox = sandbox::enter(&needs).map_err(Failure::broken)?;
 
     let (events, facts) = crossbeam_channel::bounded(EVENT_QUEUE);
+    let logging = opened.start(|name, body| spawn(name, body))?;
+    log::bridge::listen(shared.logs.clone(), clock::now);
+    account::started(&shared.logs, &settings, &sandbox);
     let senders = hep::Senders::start(senders, |body| spawn("hep", body))?;
+    let (teller, exporter) = traces.unzip();
+    let sender =
+        exporter.map(|exporter| traces::Sender::start(exporter, |body| spawn("otlp", body))).transpose()?;
+    let mut shipping = shipping.start(|name, body| spawn(name, body))?;
     let tap = Tap::new(sources, hep, observer, events, Arc::clone(&shared));
     let capture = spawn("capture", move || tap.run())?;
     let queue = facts.clone();
     let told = Arc::clone(&shared);
-    let telling = spawn("facts", move || {
-        for fact in facts {
-            told.take(fact);
-        }
-    })?;
+    let telling = spawn("facts", move || told.take_all(&facts, teller))?;
 
     let polls = Arc::clone(&shared);
     let watched = settings.processes.clone();
-    let polling = spawn("processes", move || processes::run(&polls, watched, Box::new(Own::default())))?;
+    let rights = second.as_ref().map(Second::state);
+    let privileged: Box<dyn Privileged> = match second {
+        Some(second) => Box::new(second),
+        None => Box::new(Own::default()),
+    };
+    let polling = spawn("processes", move || processes::run(&polls, watched, privileged))?;
 
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -150,7 +190,7 @@ fn attend(
         .map_err(|error| Failure::broken(format_args!("starting the runtime: {error}")))?;
     say(&settings, &listeners, &hep_listens, &web, &sandbox);
     let server = Server::new(http::Settings::default(), web);
-    let pages = Pages::new(Arc::clone(&shared), Arc::clone(&server), reload, sandbox, queue);
+    let pages = Pages::new(Arc::clone(&shared), Arc::clone(&server), reload, sandbox, rights, queue, journal);
     let served = runtime.block_on(serve(&server, listeners, Arc::new(pages)));
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     // Capture ends first; what it has told by then is taken in, and then nobody is left to tell.
@@ -158,7 +198,12 @@ fn attend(
     shared.polling.end();
     let joined = [capture.join(), telling.join(), polling.join()];
     senders.finish();
-    if joined.iter().any(Result::is_err) {
+    sender.into_iter().for_each(traces::Sender::finish);
+    shipping.stop_reading();
+    account::stopped(&shared.logs);
+    let logged = logging.finish();
+    shipping.finish();
+    if !logged || joined.iter().any(Result::is_err) {
         return Err(Failure::broken("a thread died; this is a bug, please report it"));
     }
     served.map_err(|error| Failure::broken(format_args!("http: {error}")))
@@ -224,6 +269,8 @@ async fn serve(server: &Arc<Server>, listeners: Listeners, pages: Arc<Pages>) ->
     let hangup = signal(SignalKind::hangup())?;
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let reopen = signal(SignalKind::user_defined1())?;
+    tokio::spawn(reopening(reopen, pages.shared().logs.clone()));
     let stop = async move {
         tokio::select! {
             _ = terminate.recv() => {}
@@ -235,6 +282,13 @@ async fn serve(server: &Arc<Server>, listeners: Listeners, pages: Arc<Pages>) ->
     // Without a service manager there is nobody to tell. Signals are taken by now.
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Ready]);
     server.serve(listeners, pages, stop).await
+}
+
+/// For those who turn log files over themselves.
+async fn reopening(mut asked: Signal, logs: log::Logs) {
+    while asked.recv().await.is_some() {
+        logs.reopen();
+    }
 }
 
 /// Events that wait for the facts thread: about four seconds of windows of 20,000 streams.

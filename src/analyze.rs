@@ -9,6 +9,7 @@
 
 mod drive;
 mod progress;
+mod traces;
 
 use std::env;
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -20,6 +21,7 @@ use crate::export::prometheus::{self, Exposition, Metrics};
 use crate::export::table::{Style, Table};
 pub use drive::drive;
 pub use progress::Progress;
+pub use traces::Sending;
 
 /// What driving the input through the observer left behind.
 #[derive(Debug, Default)]

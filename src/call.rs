@@ -11,6 +11,7 @@
 //! registrations are too many, those idle longest are given up and counted.
 
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 
 use crate::Stamp;
 use crate::event::{self, Registration, SipTransport, Transfer, Via};
@@ -39,6 +40,7 @@ mod slab;
 mod state;
 mod text;
 mod timer;
+mod trail;
 mod transaction;
 mod transfer;
 
@@ -54,6 +56,7 @@ use registration::Registrations;
 use slab::Slab;
 use state::{Call, NEVER};
 use timer::Timers;
+use trail::Referred;
 use transaction::{Part, Seen, Transactions};
 use transfer::Transfers;
 
@@ -72,6 +75,7 @@ pub struct Calls {
     timers: Timers,
     registrations: Registrations,
     transfers: Transfers,
+    referred: Referred,
     /// Calls by their last sign of life, or an earlier one.
     idle: Timers,
     /// Calls and legs whose signalling is not over.
@@ -91,13 +95,15 @@ pub struct Settings {
     pub tenants: Vec<Rule>,
     /// Which way it goes, by the first rule that fits.
     pub routes: Vec<Rule>,
+    /// Keep the transactions of each call for its trace.
+    pub trails: bool,
 }
 
 /// Names one live call; never reused for another one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct CallKey {
     pub(crate) index: u32,
-    pub(crate) generation: u32,
+    pub(crate) generation: NonZeroU32,
 }
 
 /// How a message reached the tap.
@@ -185,6 +191,7 @@ impl Calls {
             timers: Timers::default(),
             registrations: Registrations::new(limits.registrations),
             transfers: Transfers::new(limits.calls.div_ceil(16)),
+            referred: Referred::default(),
             idle: Timers::default(),
             open: 0,
             counters: Counters::new(),
@@ -210,12 +217,36 @@ impl Calls {
         sdp: Option<&Session>,
         notices: &mut Vec<Notice>,
     ) -> Option<Routed> {
-        let Some(cseq) = usable(m) else {
+        self.named_message(at, m, self.name(at, m), sdp, notices)
+    }
+
+    /// What a message is called, to be told with it; `None` when it cannot be used.
+    pub(crate) fn name<'a>(&self, at: &Arrival, m: &Message<'a>) -> Option<Named<'a>> {
+        let cseq = usable(m)?;
+        Some(Named { cseq, names: self.fingerprints.of(at, m, &cseq) })
+    }
+
+    /// Draws what a message will need into the cache; the value means nothing.
+    pub(crate) fn touch(&self, Named { names, .. }: &Named<'_>) -> u64 {
+        let attempt = self.fingerprints.attempt(names.call_id, names.from_tag);
+        let call = self.index.get(&attempt).and_then(|&key| self.table.get(key));
+        self.transactions.touch(names.transaction) ^ call.map_or(0, Call::touch)
+    }
+
+    /// Takes one SIP message under the names it has.
+    pub(crate) fn named_message(
+        &mut self,
+        at: &Arrival,
+        m: &Message<'_>,
+        named: Option<Named<'_>>,
+        sdp: Option<&Session>,
+        notices: &mut Vec<Notice>,
+    ) -> Option<Routed> {
+        let Some(Named { cseq, names }) = named else {
             self.counters.unusable(m);
             return None;
         };
         self.expire(at.stamp, notices);
-        let names = self.fingerprints.of(at, m, &cseq);
         let part = match m.start {
             StartLine::Request { method: Method::Ack, .. } => Part::Ack,
             StartLine::Request { .. } => Part::Request,
@@ -324,12 +355,15 @@ impl Calls {
 
     /// The record of a call that ended, and its slot back. What media tell is for the caller to fill in.
     pub fn take(&mut self, call: CallKey) -> Option<event::Call> {
-        if !self.table.get(call)?.told {
-            return None;
+        let state = self.table.get(call).filter(|call| call.told)?;
+        let mut record = state.record(self.leg_pairs(state), &self.settings);
+        for leg in state.legs.joined.clone() {
+            let trail = self.table.get_mut(leg).and_then(|leg| leg.trail.take());
+            self.add_trail(call, trail);
         }
-        let pairs = self.leg_pairs(self.table.get(call)?);
-        let call = self.free(call)?;
-        Some(call.record(pairs, &self.settings))
+        record.trail = self.table.get_mut(call).and_then(|call| call.trail.take());
+        self.free(call);
+        Some(record)
     }
 
     /// The record of an answered call as it stands, once; of a leg none, for it is no call.
@@ -418,6 +452,13 @@ impl Calls {
     fn root(&self, key: CallKey) -> CallKey {
         self.table.get(key).and_then(|call| call.legs.of).unwrap_or(key)
     }
+}
+
+/// What a message that can be used is called.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Named<'a> {
+    cseq: CSeq<'a>,
+    names: Names,
 }
 
 /// A message, what it is called and what it is to its transaction.

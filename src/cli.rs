@@ -6,6 +6,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand, ValueEnum};
 
 use crate::rtp::payload::Codec;
 use crate::simulate;
+use crate::trace::export::endpoint::Endpoint;
 
 /// What every call was really like: a passive SIP/RTP observer.
 #[derive(Debug, Parser)]
@@ -37,6 +38,9 @@ pub enum Command {
     /// Look into the heap of another process: what is in use, what is free, how it lies
     #[command(after_long_help = HEAP_EXAMPLES)]
     Heap(Heap),
+    /// Check that nobody changed the audit, and change its key
+    #[command(subcommand, after_long_help = AUDIT_EXAMPLES)]
+    Audit(Audit),
     /// Print the catalogue of every metric, as Markdown
     #[command(after_long_help = METRICS_EXAMPLES)]
     Metrics,
@@ -46,6 +50,9 @@ pub enum Command {
         /// For which shell
         shell: clap_complete::Shell,
     },
+    /// Keep the rights over other processes that the agent gives up; started by it alone
+    #[command(hide = true)]
+    SecondProcess,
     /// Print the manual page, of one command if named
     #[command(hide = true)]
     Man {
@@ -74,6 +81,9 @@ pub struct Analyze {
     /// Configuration file (TOML)
     #[arg(long, value_name = "FILE", env = "SIDETONE_CONFIG")]
     pub config: Option<PathBuf>,
+    /// Send the traces of the calls to this OTLP collector too; all of them, unless otlp.sample_ratio is set
+    #[arg(long, value_name = "URL", value_parser = |text: &str| text.parse::<Endpoint>())]
+    pub otlp: Option<Endpoint>,
     /// Exit 0 although a capture is damaged or cut short
     #[arg(long)]
     pub lenient: bool,
@@ -83,6 +93,45 @@ pub struct Analyze {
     /// Colour in the table; NO_COLOR is respected
     #[arg(long, value_enum, value_name = "WHEN", default_value_t = When::Auto)]
     pub color: When,
+}
+
+/// `sidetone audit`
+#[derive(Clone, Debug, Subcommand)]
+pub enum Audit {
+    /// Check chain and signatures; name the first line that is not right
+    #[command(after_long_help = AUDIT_VERIFY_EXAMPLES)]
+    Verify(AuditVerify),
+    /// Make the next key beside this one; the agent takes it at its next reload or start
+    RotateKey {
+        /// File of the key that is in use
+        key: PathBuf,
+    },
+}
+
+/// `sidetone audit verify`
+#[derive(Clone, Debug, Args)]
+pub struct AuditVerify {
+    /// Files of the audit, compressed or not, or directories of them
+    #[arg(required = true, value_name = "PATH")]
+    pub paths: Vec<PathBuf>,
+    /// Public key that is trusted: its file, or its 64 digits; may be given several times
+    #[arg(long, value_name = "KEY")]
+    pub key: Vec<String>,
+    /// Number of a line that is known to have been written: fewer means that the end was cut off
+    #[arg(long, value_name = "N")]
+    pub expect_seq: Option<u64>,
+    /// For people, or for programs
+    #[arg(long, value_enum, default_value_t = AuditFormat::Text)]
+    pub format: AuditFormat,
+}
+
+/// Form of the verdict.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum AuditFormat {
+    /// A line, and notes
+    Text,
+    /// One document
+    Json,
 }
 
 /// Form of the report.
@@ -211,11 +260,22 @@ Examples:
   sidetone analyze evening.pcapng
   sidetone simulate --calls 10 --loss 2 -w calls.pcap";
 
+const AUDIT_EXAMPLES: &str = "\
+Examples:
+  sidetone audit verify /var/log/sidetone
+  sidetone audit rotate-key /var/lib/sidetone/audit.key";
+
+const AUDIT_VERIFY_EXAMPLES: &str = "\
+Examples:
+  sidetone audit verify /var/log/sidetone
+  sidetone audit verify --key audit.key.pub --expect-seq 4711 /var/log/sidetone";
+
 const ANALYZE_EXAMPLES: &str = "\
 Examples:
   sidetone analyze evening.pcapng                        the worst calls and streams first
   sidetone analyze --top 0 captures/ | less              everything in a directory, merged by time
   ssh gw tcpdump -w - -c 100000 | sidetone analyze -     from standard input
+  sidetone analyze --otlp http://collector:4318 a.pcap   its calls as traces, too
   sidetone analyze --format json a.pcap | jq '.calls[] | select(.mos < 3.1) | .call_id'
 
 Exit codes:

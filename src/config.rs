@@ -17,15 +17,20 @@ use std::path::Path;
 use crate::agent;
 use crate::export::prometheus;
 use crate::observer;
+use crate::trace;
 
 mod capture;
 pub mod effective;
 mod file;
 mod hep;
+mod logs;
+mod loki;
 mod metrics;
+mod otlp;
 mod processes;
 mod quality;
 mod rules;
+mod tail;
 mod value;
 
 use file::{Reader, Section};
@@ -39,6 +44,8 @@ pub struct Config {
     pub agent: agent::Settings,
     /// Which metrics there are beside the usual ones.
     pub metrics: prometheus::Options,
+    /// Whether and how calls are told as traces.
+    pub otlp: trace::Config,
 }
 
 /// One thing that is wrong with the configuration.
@@ -73,6 +80,28 @@ pub fn load(file: Option<&Path>, variables: &BTreeMap<String, String>) -> Result
     }
 }
 
+/// Names that others gave to what is configured here, and directories that a service manager makes.
+pub const COMMON_VARIABLES: [&str; 5] =
+    ["LOG_LEVEL", "LOG_FILE", "LOG_FORMAT", "LOGS_DIRECTORY", "STATE_DIRECTORY"];
+
+/// Lets `LOG_LEVEL`, `LOG_FILE` and `LOG_FORMAT` stand for the own variables where those are not set.
+pub fn with_common(mut variables: BTreeMap<String, String>) -> BTreeMap<String, String> {
+    for (common, own) in [
+        ("LOG_LEVEL", "SIDETONE_LOGS_LEVEL"),
+        ("LOG_FILE", "SIDETONE_LOGS_FILE"),
+        ("LOG_FORMAT", "SIDETONE_LOGS_FORMAT"),
+    ] {
+        let Some(given) = variables.remove(common).filter(|given| !given.trim().is_empty()) else { continue };
+        let (own, given) = match given.as_str() {
+            "-" | "/dev/stdout" if common == "LOG_FILE" => ("SIDETONE_LOGS_APPLICATION", "stdout".to_owned()),
+            "/dev/stderr" if common == "LOG_FILE" => ("SIDETONE_LOGS_APPLICATION", "stderr".to_owned()),
+            _ => (own, given),
+        };
+        variables.entry(own.to_owned()).or_insert(given);
+    }
+    variables
+}
+
 /// Reads the text of a file called `name`, and variables over it; or returns all that is wrong.
 pub fn read(name: &str, text: &str, variables: &BTreeMap<String, String>) -> Result<Config, Vec<Problem>> {
     let mut config = Config::default();
@@ -85,6 +114,7 @@ impl Config {
     pub fn observing(&self) -> observer::Settings {
         let mut settings = self.observer.clone();
         self.agent.hep.observe(&mut settings);
+        settings.calls.trails = self.otlp.is_on();
         settings
     }
 
@@ -92,6 +122,8 @@ impl Config {
         self.fill_agent(reader);
         metrics::fill(reader, &mut self.metrics);
         processes::fill(reader, &mut self.agent.processes);
+        otlp::fill(reader, &mut self.otlp, &self.agent.capture.interfaces);
+        self.metrics.sampling = self.otlp.is_on().then(|| self.otlp.sampling(trace::USUAL_SHARE));
         let observer::Settings { limits, rating, calls, .. } = &mut self.observer;
         reader.section("limits", |section| {
             let mut entries = |key, to: &mut usize| section.number(key, to, 1..=MAX_ENTRIES);
@@ -132,6 +164,14 @@ impl Config {
             }
         });
         reader.section("hep", |section| hep::fill(section, &mut agent.hep));
+        reader.section("logs", |section| logs::fill(section, &mut agent.logs));
+        reader.section("state", |section| {
+            if let Some(directory) = section.given::<String>("directory") {
+                agent.state = directory.into();
+            }
+        });
+        reader.section("loki", |section| loki::fill(section, &mut agent.loki));
+        agent.tails = tail::read(reader);
         reader.section("http", |section| {
             let addresses = |listen: &Vec<String>| match listen.iter().find(|at| address(at).is_none()) {
                 Some(wrong) => Err(format!("{wrong:?} is no address and port, as in 127.0.0.1:9767")),
@@ -147,6 +187,10 @@ impl Config {
         });
     }
 }
+
+/// Variables that say in which pod we run.
+pub const IDENTITY: [&str; 5] =
+    ["POD_NAME", "POD_NAMESPACE", "NODE_NAME", "HOSTNAME", "KUBERNETES_SERVICE_HOST"];
 
 fn address(text: &str) -> Option<SocketAddr> {
     text.parse().ok()

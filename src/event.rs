@@ -2,6 +2,7 @@
 //! Durations are seconds, ratios 0 to 1, times [`Stamp`]s. `None` = not measured, and [`Why`] says why.
 
 pub mod live;
+pub mod trail;
 pub mod why;
 
 use std::collections::BTreeMap;
@@ -11,6 +12,7 @@ use serde::Serialize;
 use crate::Stamp;
 use crate::hep::Hep;
 use crate::rtp::payload::Codec;
+use crate::sip::sdp::Session;
 use crate::wire::Endpoint;
 
 pub use live::{Live, LiveCall, LiveStream, StreamCounts};
@@ -28,6 +30,14 @@ pub trait Sink {
 
     /// Takes a message as it passed on the wire, if the observer was told to mirror.
     fn message(&mut self, _message: &Mirrored<'_>) {}
+
+    /// Whether [`Sink::described`] is of use.
+    fn wants_described(&self) -> bool {
+        false
+    }
+
+    /// Takes what a side of a call said about its media, as it was seen on the first hop.
+    fn described(&mut self, _described: &Described<'_>) {}
 
     /// Whether a HEP record found in the captured traffic is one that this very agent has sent, or takes from its
     /// own socket: then it is not looked at. `decoded` is what the record says, `stamp` when
@@ -54,6 +64,31 @@ pub struct Mirrored<'a> {
     pub call_id: &'a str,
     /// The message.
     pub bytes: &'a [u8],
+}
+
+/// A session description (RFC 8866) within a call.
+#[derive(Clone, Copy, Debug)]
+pub struct Described<'a> {
+    /// When it passed.
+    pub stamp: Stamp,
+    /// Call-ID of the call.
+    pub call_id: &'a str,
+    /// The caller's, or the callee's.
+    pub by_caller: bool,
+    /// What it is in the exchange, as far as the message tells.
+    pub role: Role,
+    /// What it says.
+    pub session: &'a Session,
+}
+
+/// Part of a description in the exchange (RFC 3264). Where an INVITE had none, the response brings the offer and ACK the
+/// answer; from the response alone that cannot be told, and it counts as an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// In a request.
+    Offer,
+    /// In a response, an ACK or a PRACK.
+    Answer,
 }
 
 /// What a mirrored message is.
@@ -173,6 +208,9 @@ pub struct Call {
     /// W3C traceparent of the first INVITE, as written.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
+    /// Its transactions hop by hop; only of a call that is over, and only where traces are made.
+    #[serde(skip)]
+    pub trail: Option<Box<trail::Trail>>,
     /// Why a number is absent.
     #[serde(skip_serializing_if = "Why::is_empty")]
     pub why: Why,
@@ -280,6 +318,12 @@ pub struct Registration {
     pub expires: Option<u32>,
     /// A 401 or 407 was part of the attempt.
     pub challenged: bool,
+    /// Final response; `None` when there was none.
+    #[serde(skip)]
+    pub end: Option<Stamp>,
+    /// Last 401, 407 or 423 that the client was to answer.
+    #[serde(skip)]
+    pub sent_back: Option<Stamp>,
 }
 
 /// Outcome of a registration attempt.
@@ -643,6 +687,8 @@ pub enum ReportKind {
 /// One closed quality window (MEAS 1.14).
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Window {
+    /// Number behind the `s` of its stream's id.
+    pub stream: u32,
     /// Start of the window.
     pub start: Stamp,
     /// Codec of most of its audio packets.

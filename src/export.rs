@@ -2,9 +2,10 @@
 
 pub mod hep;
 pub mod json;
+pub mod loki;
 pub mod prometheus;
 pub mod table;
 pub mod trace_id;
 
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;

@@ -42,11 +42,12 @@ mod route;
 mod tls;
 mod wire;
 
-pub use content::{Condition, Content, Health, Later, Part, Refusal};
+pub use content::{Access, Condition, Content, Health, Later, Part, Refusal};
 pub use listen::{BindError, DEFAULT_ADDRESS, Listeners};
 pub use negotiate::Format;
 pub use query::Query;
 pub use rate::{ClientType, Rate};
+pub(crate) use route::percent_decoded;
 pub use stats::{Snapshot, Stats};
 pub use web_config::WebConfig;
 

@@ -16,6 +16,7 @@ pub mod analyze;
 pub mod call;
 pub mod capture;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod demux;
 pub mod event;
@@ -23,6 +24,7 @@ pub mod export;
 pub mod hep;
 pub mod http;
 pub mod limits;
+pub mod log;
 pub mod observer;
 pub mod process;
 pub mod quality;
@@ -34,6 +36,8 @@ pub mod sip;
 #[path = "../tests/support/skipped.rs"]
 mod skipped;
 pub mod stamp;
+pub mod tail;
+pub mod trace;
 pub mod wire;
 
 pub use stamp::Stamp;

@@ -11,7 +11,7 @@ use clap::Parser;
 
 use sidetone::agent;
 use sidetone::analyze;
-use sidetone::cli::{self, Cli, Command, Simulate};
+use sidetone::cli::{self, Analyze, Cli, Command, Simulate};
 use sidetone::config::{self, Config};
 use sidetone::export::prometheus::{Metrics, catalogue};
 use sidetone::process;
@@ -28,9 +28,7 @@ fn main() -> ExitCode {
     };
     match cli.command {
         Command::Analyze(args) => match configuration(args.config.as_deref()) {
-            Ok(config) => ExitCode::from(analyze::run(&args, config.metrics, |sink, progress| {
-                analyze::drive(&args, config.observer, sink, progress)
-            })),
+            Ok(config) => analyzed(&args, config),
             Err(code) => code,
         },
         Command::Run(args) => match configuration(args.config.as_deref()) {
@@ -53,9 +51,31 @@ fn main() -> ExitCode {
         },
         Command::Simulate(args) => simulate(&args),
         Command::Heap(args) => ExitCode::from(process::report::run(&args)),
+        Command::SecondProcess => ExitCode::from(process::second::serve()),
+        Command::Audit(command) => ExitCode::from(sidetone::log::audit::command::run(&command)),
         Command::Metrics => print(catalogue::markdown(Metrics::new().catalogue()).as_bytes()),
         Command::Completions { shell } => completions(shell),
         Command::Man { command } => manual(command.as_deref()),
+    }
+}
+
+fn analyzed(args: &Analyze, config: Config) -> ExitCode {
+    let mut sending = match analyze::Sending::start(args, &config.otlp) {
+        Ok(sending) => sending,
+        Err(problem) => return fail(EX_IOERR, &problem),
+    };
+    let mut settings = config.observer;
+    settings.calls.trails = sending.is_some();
+    let code = analyze::run(args, config.metrics, |sink, progress| {
+        analyze::drive(args, settings, sending.as_mut(), sink, progress)
+    });
+    match sending.map_or(Ok(()), analyze::Sending::finish) {
+        Err(problem) if code == 0 => fail(EX_IOERR, &problem),
+        Err(problem) => {
+            fail(code, &problem);
+            ExitCode::from(code)
+        }
+        Ok(()) => ExitCode::from(code),
     }
 }
 
@@ -69,11 +89,17 @@ fn configuration(file: Option<&Path>) -> Result<Config, ExitCode> {
     })
 }
 
-/// Those of the environment that are ours; a name or value that is not UTF-8 is none of them.
+/// Those of the environment that are ours, or standard ones that we keep to; a name or value that is not UTF-8 is none of them.
 fn variables() -> BTreeMap<String, String> {
     let text =
         |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
-    env::vars_os().filter_map(text).filter(|(name, _)| name.starts_with("SIDETONE_")).collect()
+    let wanted = |name: &str| {
+        name.starts_with("SIDETONE_")
+            || name.starts_with("OTEL_")
+            || config::IDENTITY.contains(&name)
+            || config::COMMON_VARIABLES.contains(&name)
+    };
+    config::with_common(env::vars_os().filter_map(text).filter(|(name, _)| wanted(name)).collect())
 }
 
 fn simulate(args: &Simulate) -> ExitCode {

@@ -15,6 +15,7 @@
 //! The same frames give the same facts, however they are batched: time is that of the packets, and what time
 //! brings is worked off on a fixed grid of 100 ms.
 
+mod ahead;
 mod desk;
 mod feedback;
 mod flow;
@@ -29,18 +30,15 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::hint::black_box;
 
-use self::desk::Desk;
-use self::flow::FlowV4;
+use self::ahead::{Known, Messages};
+use self::desk::{Desk, Read};
 use crate::Stamp;
 use crate::call;
-use crate::demux;
 use crate::event::{Live, Sink, Totals};
 use crate::limits::Limits;
 use crate::quality::Rating;
-use crate::rtp::packet;
-use crate::sip::Message;
-use crate::wire::fast::{self, Addresses, Datagram};
-use crate::wire::{Decoder, Frame, LinkType, Packet, Skip, tunnel};
+use crate::wire::fast;
+use crate::wire::{Decoder, Frame, LinkType, Skip};
 
 /// What an observer is told before it begins.
 #[derive(Clone, Debug)]
@@ -73,8 +71,11 @@ impl Default for Settings {
 pub struct Observer {
     decoder: Decoder,
     desk: Desk,
+    ahead: Box<[Known; AHEAD]>,
     capture: CaptureTotals,
     next_tick: Stamp,
+    /// Room for messages that are read ahead; empty between two batches.
+    messages: Vec<Read<'static>>,
 }
 
 impl fmt::Debug for Observer {
@@ -99,45 +100,62 @@ impl Observer {
         Self {
             decoder: Decoder::new(&settings.limits),
             desk: Desk::new(settings),
+            ahead: Box::new([Known::NOTHING; AHEAD]),
             capture: CaptureTotals::default(),
             next_tick: Stamp(0),
+            messages: Vec::new(),
         }
     }
 
     /// Takes frames in capture order.
     pub fn packets(&mut self, frames: &[Frame<'_>], sink: &mut impl Sink) {
-        let mut ahead = [Ahead::Other; AHEAD];
-        let mut messages = Vec::new();
-        for frames in frames.chunks(AHEAD) {
+        let mut messages = Messages::reusing(std::mem::take(&mut self.messages));
+        let mut rest = frames;
+        while !rest.is_empty() {
             messages.clear();
-            for (frame, ahead) in frames.iter().zip(&mut ahead) {
-                *ahead = self.look_ahead(frame, &mut messages);
+            let media = &self.desk.media;
+            let (mut touched, mut seen) = (0, 0);
+            for (frame, known) in rest.iter().zip(self.ahead.iter_mut()) {
+                seen += 1;
+                if known.look(frame) {
+                    known.hash = media.hash(known.flow);
+                    touched ^= media.touch_place(known.hash);
+                } else if messages.read(frame, known) {
+                    break;
+                }
             }
-            // Many streams do not fit into the cache: the state of all is on its way before that of the first
-            // is worked on.
-            let touched = ahead.iter().map(|ahead| match ahead {
-                Ahead::Media(media) => self.desk.media.touch(media.guess),
-                Ahead::Sip(_) | Ahead::Other => 0,
-            });
-            black_box(touched.fold(0, |sum, touched| sum ^ touched));
+            let (frames, later) = rest.split_at(seen);
+            rest = later;
+            // Many streams do not fit into the cache: what all these frames need is on its way before the first of
+            // them is worked on, their places in the table first, then the streams.
+            let media_ahead = frames.iter().zip(self.ahead.iter_mut()).filter(|(_, known)| known.is_media());
+            for (frame, known) in media_ahead {
+                known.guess = media.guess(known.hash);
+                touched ^= media.touch(known.guess, known.seq, frame.stamp);
+            }
+            black_box(touched);
+            self.desk.look_ahead(&mut messages.0);
+            let before = self.capture.packets;
             self.capture.count(frames);
-            let check_clock = self.capture.packets.is_multiple_of(CLOCK_CHECK);
-            for (frame, ahead) in frames.iter().zip(&ahead) {
+            let check_clock = self.capture.packets / CLOCK_CHECK != before / CLOCK_CHECK;
+            for (place, frame) in frames.iter().enumerate() {
                 if frame.stamp >= self.next_tick {
                     self.tick(frame.stamp, sink);
                 }
                 if check_clock {
                     self.check_clock(frame.stamp);
                 }
-                match ahead {
-                    Ahead::Media(media) if self.desk.media.offer(media, sink) => {}
-                    Ahead::Sip(place) if let Some((packet, message)) = messages.get(*place) => {
-                        self.desk.message(frame.stamp, packet, message, sink);
-                    }
-                    _ => self.frame(frame, sink),
+                let Some(known) = self.ahead.get(place) else { break };
+                if known.is_media() && self.desk.media.offer(frame, known, sink) {
+                    continue;
+                }
+                match messages.of(known) {
+                    Some(read) => self.desk.message(frame.stamp, read, sink),
+                    None => self.frame(frame, sink),
                 }
             }
         }
+        self.messages = messages.emptied();
     }
 
     /// Takes a HEP record that was sent to us: one packet of the capture, which arrived at `stamp`. It tells no
@@ -187,8 +205,9 @@ impl Observer {
         totals
     }
 
-    /// Everything that is up, as it stands. It walks all calls and streams: not for every packet.
-    pub fn live(&self) -> Live {
+    /// Everything that is up, as it stands. It walks all calls and streams: not for every packet. Whoever looks changes
+    /// nothing of what is measured: streams work off what they have put off until somebody looks.
+    pub fn live(&mut self) -> Live {
         let mut live = Live {
             at: self.capture.span.map_or(Stamp(0), |(_, last)| last),
             totals: self.totals(),
@@ -212,39 +231,6 @@ impl Observer {
         if self.next_tick.nanos_since(now) > SET_BACK_NANOS {
             self.next_tick = now;
             self.desk.media.clock_set_back(now);
-        }
-    }
-
-    /// Is this a packet of a stream that is known, as nearly all are? A guess, which is checked in its turn. SIP is
-    /// read here, many messages in a row: what reads one and what makes something of it do not fit into the
-    /// instruction cache together.
-    #[inline]
-    fn look_ahead<'a>(&self, frame: &Frame<'a>, messages: &mut Vec<Read<'a>>) -> Ahead<'a> {
-        if frame.link != LinkType::ETHERNET {
-            return Ahead::Other;
-        }
-        let Some(datagram) = fast::plain(frame.bytes).or_else(|| fast::slice(frame.bytes)) else {
-            return Ahead::Other;
-        };
-        let (payload, cut, ip_id) = (datagram.payload, datagram.cut, datagram.ip_id.unwrap_or(0));
-        if payload.first().is_some_and(|first| first.is_ascii()) {
-            return message_ahead(&datagram, frame.interface, messages);
-        }
-        let (Addresses::V4 { source, destination }, Some(header)) =
-            (datagram.addresses, payload.first_chunk::<12>())
-        else {
-            return Ahead::Other;
-        };
-        // RFC 7983, RFC 5761: version 2, and no RTCP packet type.
-        if header[0] & 0xc0 != 0x80 || demux::is_rtcp_type(header[1]) {
-            return Ahead::Other;
-        }
-        let ssrc = u32::from_be_bytes([header[8], header[9], header[10], header[11]]);
-        let flow = FlowV4::new(source, destination, datagram.source_port, datagram.destination_port, ssrc);
-        let Some(guess) = self.desk.media.guess(flow) else { return Ahead::Other };
-        match packet::Packet::read(frame.stamp, payload, cut, ip_id, frame.interface) {
-            Some(packet) => Ahead::Media(Known { packet, flow, guess }),
-            None => Ahead::Other,
         }
     }
 
@@ -297,45 +283,8 @@ impl CaptureTotals {
     }
 }
 
-/// Reads the SIP message in a datagram that is no RTP, if it is one.
-#[inline(never)]
-fn message_ahead<'a>(datagram: &Datagram<'a>, interface: u32, messages: &mut Vec<Read<'a>>) -> Ahead<'a> {
-    if tunnel::is_udp_port(datagram.destination_port) {
-        return Ahead::Other;
-    }
-    let Some(start) = Desk::sip(datagram.payload) else { return Ahead::Other };
-    if messages.capacity() == 0 {
-        messages.reserve_exact(AHEAD);
-    }
-    // It is large: made where it can be, and moved once.
-    start.with_message(|message| messages.push((datagram.packet(interface), *message)));
-    Ahead::Sip(messages.len() - 1)
-}
-
-/// A datagram that is a SIP message, and that message.
-type Read<'a> = (Packet<'a>, Message<'a>);
-
-/// What a look at a frame ahead of its turn has found.
-#[derive(Clone, Copy)]
-enum Ahead<'a> {
-    /// RTP, of a stream that is probably this one.
-    Media(Known<'a>),
-    /// SIP: place of the message among those read.
-    Sip(usize),
-    /// Anything else, or not worth looking at ahead of time.
-    Other,
-}
-
-/// An RTP packet whose stream is guessed.
-#[derive(Clone, Copy)]
-pub(crate) struct Known<'a> {
-    packet: packet::Packet<'a>,
-    flow: FlowV4,
-    guess: u32,
-}
-
 /// Frames looked at ahead of the one that is worked on.
-const AHEAD: usize = 32;
+const AHEAD: usize = 64;
 /// Frames from one look at the clock to the next.
 const CLOCK_CHECK: u64 = 1024;
 /// Time that goes back by more was set back; by less, frames are out of order.

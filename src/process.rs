@@ -11,18 +11,23 @@
 
 pub mod cgroup;
 mod choose;
+pub mod direct;
 pub mod elf;
 mod files;
 mod group;
 pub mod heap;
 pub mod host;
 mod lines;
+pub mod malloc_calls;
 pub mod maps;
 pub mod memory;
 mod pace;
 mod poller;
+pub mod pools;
 pub mod privileged;
+pub mod probe;
 pub mod report;
+pub mod second;
 pub mod settings;
 pub mod smaps_rollup;
 pub mod snapshot;
@@ -31,13 +36,15 @@ pub mod status;
 mod threads;
 pub mod udp;
 
+use serde::{Deserialize, Serialize};
+
 pub use poller::Poller;
 pub use privileged::{Missing, Own, Privileged, Right};
 pub use settings::{Allocations, Rule, Settings};
 pub use snapshot::{Figures, Snapshot};
 
 /// One process for as long as it lives: a pid that was given to another one has another start.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Process {
     /// Its number in the namespace of the agent.
     pub pid: u32,

@@ -3,6 +3,7 @@
 pub mod dtmf;
 pub mod header;
 pub mod jitter;
+mod journal;
 pub mod packet;
 pub mod payload;
 pub mod probation;

@@ -13,10 +13,10 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::{env, fs, io};
 
-use caps::{CapSet, Capability};
+use caps::{CapSet, Capability, CapsHashSet};
 use landlock::{
-    ABI, Access, AccessFs, AccessNet, LandlockStatus, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetError,
-    RulesetStatus, Scope, path_beneath_rules,
+    ABI, Access, AccessFs, AccessNet, BitFlags, LandlockStatus, Ruleset, RulesetAttr, RulesetCreatedAttr,
+    RulesetError, RulesetStatus, Scope, path_beneath_rules,
 };
 use serde::Serialize;
 
@@ -27,6 +27,8 @@ mod calls;
 pub struct Needs {
     /// Directories, or single files, that are read again: configuration, certificates.
     pub read: Vec<PathBuf>,
+    /// Directories in which files are made, written, renamed and removed: logs.
+    pub write: Vec<PathBuf>,
     /// New connections to other hosts, and their names.
     pub connects: bool,
 }
@@ -34,7 +36,7 @@ pub struct Needs {
 /// What was taken away, and what could not be.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Report {
-    /// How many capabilities are left; always 0.
+    /// How many capabilities are left: none, or those of the second process.
     pub capabilities: usize,
     /// No program that is started could get more rights.
     pub no_new_privs: Guard,
@@ -92,19 +94,33 @@ pub fn take_up() -> Result<(), caps::errors::CapsError> {
 
 /// Gives up everything that `needs` does not name, for good. To be called by the only thread there is.
 pub fn enter(needs: &Needs) -> Result<Report, Error> {
-    let threads = fs::read_dir("/proc/self/task").map_or(1, Iterator::count);
-    if threads > 1 {
-        return Err(Error::Threads(threads));
-    }
-    let capabilities = drop_capabilities()?;
-    let no_new_privs = match set_no_new_privs() {
-        Ok(()) => Guard::On { abi: None },
-        Err(error) => Guard::Refused { reason: error.to_string() },
-    };
+    only_thread()?;
+    let capabilities = keep_capabilities(&[])?;
+    let no_new_privs = no_new_privs();
     let landlock = restrict_files(needs).unwrap_or_else(|error| Guard::Refused { reason: error.to_string() });
     // Last: what came before is no longer allowed by it.
     let seccomp = calls::restrict(needs);
     Ok(Report { capabilities, no_new_privs, landlock, seccomp })
+}
+
+/// The same for the second process, which keeps a right over others ([`second`](crate::process::second)).
+///
+/// Without Landlock: whoever is in a domain of it may trace nobody outside, whatever its capabilities, and that is what
+/// this process is for. seccomp leaves it reading: no socket, no file to write, nothing to start.
+pub fn enter_second(keep: &[Capability]) -> Result<Report, Error> {
+    only_thread()?;
+    let capabilities = keep_capabilities(keep)?;
+    let no_new_privs = no_new_privs();
+    let landlock = absent("it would forbid to look into other processes");
+    let seccomp = calls::restrict_second();
+    Ok(Report { capabilities, no_new_privs, landlock, seccomp })
+}
+
+fn only_thread() -> Result<(), Error> {
+    match fs::read_dir("/proc/self/task").map_or(1, Iterator::count) {
+        ..=1 => Ok(()),
+        threads => Err(Error::Threads(threads)),
+    }
 }
 
 impl Report {
@@ -116,7 +132,11 @@ impl Report {
 
     /// In words: `no capability, no new privileges, Landlock (ABI 7), seccomp`.
     pub fn summary(&self) -> String {
-        let mut words = vec!["no capability".to_owned()];
+        let mut words = vec![match self.capabilities {
+            0 => "no capability".to_owned(),
+            1 => "one capability".to_owned(),
+            left => format!("{left} capabilities"),
+        }];
         let guards = [
             ("no new privileges", &self.no_new_privs),
             ("Landlock", &self.landlock),
@@ -156,20 +176,34 @@ pub fn directories_of(file: &Path) -> Vec<PathBuf> {
     directories
 }
 
-/// Returns how many are left: none.
-fn drop_capabilities() -> Result<usize, Error> {
+/// Returns how many are left: those.
+fn keep_capabilities(keep: &[Capability]) -> Result<usize, Error> {
     if caps::has_cap(None, CapSet::Effective, Capability::CAP_SETPCAP)? {
         caps::clear(None, CapSet::Bounding)?;
     }
-    let sets = [CapSet::Ambient, CapSet::Effective, CapSet::Permitted, CapSet::Inheritable];
-    for set in sets {
-        caps::clear(None, set)?;
+    let keep: CapsHashSet = keep.iter().copied().collect();
+    let none = CapsHashSet::new();
+    let sets = [
+        (CapSet::Ambient, &none),
+        (CapSet::Inheritable, &none),
+        (CapSet::Effective, &keep),
+        (CapSet::Permitted, &keep),
+    ];
+    for (set, left) in sets {
+        caps::set(None, set, left)?;
     }
     let mut left = 0;
-    for set in sets {
-        left += caps::read(None, set)?.len();
+    for (set, _) in sets {
+        left = left.max(caps::read(None, set)?.len());
     }
     Ok(left)
+}
+
+fn no_new_privs() -> Guard {
+    match set_no_new_privs() {
+        Ok(()) => Guard::On { abi: None },
+        Err(error) => Guard::Refused { reason: error.to_string() },
+    }
 }
 
 fn set_no_new_privs() -> io::Result<()> {
@@ -200,6 +234,7 @@ fn restrict_files(needs: &Needs) -> Result<Guard, RulesetError> {
         .scope(scope)?
         .create()?
         .add_rules(path_beneath_rules(read, AccessFs::ReadFile | AccessFs::ReadDir))?
+        .add_rules(path_beneath_rules(&needs.write, writing()))?
         .restrict_self()?;
     let abi = match status.landlock {
         LandlockStatus::Available { effective_abi, kernel_abi } => {
@@ -213,6 +248,16 @@ fn restrict_files(needs: &Needs) -> Result<Guard, RulesetError> {
         RulesetStatus::PartiallyEnforced => Guard::Partly { abi },
         RulesetStatus::NotEnforced => absent("nothing of it was enforced"),
     })
+}
+
+/// No directory, link or device is made.
+fn writing() -> BitFlags<AccessFs> {
+    AccessFs::ReadFile
+        | AccessFs::ReadDir
+        | AccessFs::WriteFile
+        | AccessFs::Truncate
+        | AccessFs::MakeReg
+        | AccessFs::RemoveFile
 }
 
 fn absent(reason: &str) -> Guard {

@@ -28,6 +28,19 @@ impl Stamp {
         Self(self.0.saturating_add_signed(nanos))
     }
 
+    /// Midnight of a day; `None` when there is no such day, or not between 1970 and 2554.
+    pub fn of_civil(year: u64, month: u64, day: u64) -> Option<Self> {
+        if !(1970..=2553).contains(&year) || !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+            return None;
+        }
+        // The year begins in March, so that the leap day is its last.
+        let (year, of_year) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
+        let days = year * 365 + year / 4 - year / 100 + year / 400 + (153 * of_year + 2) / 5 + day - 1;
+        let days = u32::try_from(days.checked_sub(DAYS_BEFORE_1970)?).ok()?;
+        let is_there = civil_from_days(days).2 == day as u32;
+        is_there.then(|| Self(u64::from(days) * 86_400 * NANOS_PER_SECOND))
+    }
+
     /// The moment `seconds` later.
     #[inline]
     #[must_use]
@@ -113,6 +126,8 @@ const PAIRS: [[u8; 2]; 100] = {
 };
 
 const NANOS_PER_SECOND: u64 = 1_000_000_000;
+/// Since 1 March of the year 0.
+const DAYS_BEFORE_1970: u64 = 719_468;
 
 #[cfg(test)]
 mod tests {
@@ -125,6 +140,17 @@ mod tests {
         assert_eq!(Stamp(1_105_725_482_965_944_000).to_string(), "2005-01-14T17:58:02.965944000Z");
         assert_eq!(Stamp(4_102_444_799_999_999_999).to_string(), "2099-12-31T23:59:59.999999999Z");
         assert_eq!(Stamp(u64::MAX).to_string(), "2554-07-21T23:34:33.709551615Z");
+    }
+
+    #[test]
+    fn a_day_is_found_again() {
+        for days in (0..200_000).step_by(13) {
+            let (year, month, day) = civil_from_days(days);
+            let stamp = Stamp::of_civil(u64::from(year), u64::from(month), u64::from(day)).unwrap();
+            assert_eq!(stamp.0, u64::from(days) * 86_400 * NANOS_PER_SECOND);
+        }
+        assert_eq!(Stamp::of_civil(2023, 2, 29), None);
+        assert_eq!(Stamp::of_civil(2024, 4, 31), None);
     }
 
     #[test]

@@ -125,7 +125,13 @@ const OCTETS: [([u8; 4], usize); 256] = {
     let mut octets = [([b'.'; 4], 0); 256];
     let mut octet = 0;
     while octet < octets.len() {
-        let count = if octet > 99 { 3 } else if octet > 9 { 2 } else { 1 };
+        let count = if octet > 99 {
+            3
+        } else if octet > 9 {
+            2
+        } else {
+            1
+        };
         let (mut place, mut rest) = (count, octet);
         while place > 0 {
             place -= 1;

@@ -15,6 +15,8 @@ use serde_json::Value;
 use reports::{Told, samples, told};
 use stage::{Lab, Seen, Watch, sum, with};
 
+#[path = "lab/beside.rs"]
+mod beside;
 #[path = "lab/browser.rs"]
 mod browser;
 #[path = "support/patience.rs"]
@@ -41,6 +43,7 @@ fn clean_calls() {
     ];
     let samples = watch.sample(&mut callers);
     callers.into_iter().for_each(stage::Caller::succeed);
+    beside::judge_processes(&watch);
     // The transfer makes a call of its own.
     let seen = watch.finish(11, 11, 3);
     judge_calls(&seen, 11, &[("answered", 200, 11)]);

@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot run its subject has failed")]
 
-#[allow(dead_code, reason = "nothing here needs root")]
 #[path = "support/needs.rs"]
 mod needs;
 #[path = "support/skipped.rs"]

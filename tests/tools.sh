@@ -1,9 +1,6 @@
 #!/bin/sh
-# tools.sh TOOL...: installs what is missing of cc, c++, pcap-config (libpcap, to build with), time, tshark, tcpdump,
-# promtool, prometheus, prometheus-alertmanager, amtool,
-# curl, openssl, ip, tcpreplay, setpriv, setcap, ethtool, kamailio, rtpengine, sipp, baresip,
-# strace, systemd-analyze, systemd-nspawn and a system for it to boot, of what packages are made with, and schemas of
-# manifests, on Debian and Ubuntu.
+# tools.sh TOOL...: installs what is missing of the tools named, on Debian and Ubuntu: commands, and `pcap-config` for
+# libpcap, `systemd-nspawn` with a system for it to boot, `schemas` of manifests.
 # Without a C compiler and libpcap nothing can be built, so that is an error. The others are what the tests and the
 # comparison look at: what needs them says so and is skipped.
 set -eu
@@ -56,6 +53,21 @@ bring_schemas() {
         mv "$kept/schemas/compose/compose/config/compose_spec.json" "$kept/schemas/"
 } 2>/dev/null
 
+# A server with Loki's API: npm's qryn over PyPI's chdb, in target/tools/loki. 1 GB, so only when it is asked for.
+make_loki() {
+    loki="$kept/loki"
+    [ ! -e "$loki/made" ] || return 0
+    rm -rf "$loki"
+    mkdir -p "$loki"
+    (cd "$loki" && python3 -m venv python && python/bin/pip install -q chdb && npm init -y >/dev/null &&
+        npm install --ignore-scripts --no-audit --no-fund --silent qryn && touch made) >&2 ||
+        echo "tools: no server with Loki's API could be installed" >&2
+}
+
+if [ "${1:-}" = loki ]; then
+    make_loki
+    exit 0
+fi
 want_root=""
 for tool in "$@"; do
     [ "$tool" != systemd-nspawn ] || want_root=yes
@@ -72,7 +84,7 @@ apt_install_idle() {
     apt_install "$@"
     found=$?
     [ -z "$policy" ] || as_root rm -f $policy
-    for unit in kamailio rtpengine-daemon prometheus-alertmanager; do
+    for unit in kamailio rtpengine-daemon prometheus-alertmanager prometheus-process-exporter; do
         as_root systemctl --quiet disable "$unit" >/dev/null 2>&1 || true
     done
     return $found
@@ -80,6 +92,7 @@ apt_install_idle() {
 
 # Kamailio without its module for WebSocket is of no use.
 is_there() {
+    [ "$1" != libjemalloc.so.2 ] || { ls /usr/lib/*/libjemalloc.so.2 >/dev/null 2>&1; return; }
     command -v "$1" >/dev/null 2>&1 || return 1
     [ "$1" != kamailio ] || [ -n "$(find /usr/lib* -name websocket.so -path '*kamailio*' 2>/dev/null)" ]
 }
@@ -110,6 +123,7 @@ else
         systemd-nspawn) apt_install systemd-container ;;
         kamailio) apt_install_idle kamailio kamailio-websocket-modules ;;
         rtpengine) apt_install_idle rtpengine-daemon ;;
+        prometheus-process-exporter) apt_install_idle prometheus-process-exporter ;;
         sipp) apt_install sip-tester ;;
         baresip) apt_install baresip-core ;;
         setcap) apt_install libcap2-bin ;;
@@ -118,6 +132,7 @@ else
         rpmbuild) apt_install rpm ;;
         musl-gcc) apt_install musl-tools ;;
         schemas) bring_schemas ;;
+        libjemalloc.so.2) apt_install libjemalloc2 ;;
         *) apt_install "$tool" ;;
         esac || echo "tools: $tool could not be installed" >&2
     done

@@ -31,8 +31,13 @@ fn start(mut config: Config, origin: Origin) -> Result<(), Failure> {
     let listeners = bind(&config.agent.listen).map_err(Failure::broken)?;
     let stage = Stage::new(now().plus_nanos(-HISTORY_NANOS)).map_err(Failure::broken)?;
     config.agent.capture = sources::Settings { interfaces: vec![NAME.into()], ..config.agent.capture };
+    // What is shown on the terminal is where to look, and not each call.
+    let usual = crate::log::Settings::default().places;
+    if config.agent.logs.places == usual {
+        config.agent.logs.places = [vec![], vec![], vec![]];
+    }
     let sources = Sources::of(config.agent.capture.clone(), vec![Box::new(stage)]);
-    attend(config, origin, sources, listeners, say)
+    attend(config, origin, sources, listeners, None, say)
 }
 
 /// The usual port may be taken, by an agent that runs for one; any other will do, unless one was asked for.

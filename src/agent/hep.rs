@@ -21,15 +21,16 @@ use crossbeam_channel::Sender as Queue;
 use foldhash::fast::RandomState;
 use serde_json::{Value, json};
 
-use super::shared::{Fact, Shared};
-use super::tap::tell;
+use super::shared::{Description, Fact, Shared};
+use super::tap::send;
 use crate::Stamp;
 use crate::capture::hep::{self as incoming, Listen, Listener};
-use crate::event::{Event, Mirrored, Sink};
+use crate::event::{Described, Event, Mirrored, Sink};
 use crate::export::hep::{self as outgoing, Peer, Sender, Spool};
 use crate::export::prometheus::HepStats;
 use crate::hep::Hep as Record;
 use crate::http::Condition;
+use crate::log::project;
 use crate::observer::{self, Observer};
 
 /// What to receive and what to send.
@@ -168,7 +169,15 @@ impl Sink for Outlets<'_> {
                 spool.stream(stream);
             }
         }
-        tell(self.events, self.shared, event);
+        send(self.events, self.shared, Fact::Event(Box::new(event)));
+    }
+
+    fn wants_described(&self) -> bool {
+        project::wants_described(&self.shared.logs)
+    }
+
+    fn described(&mut self, described: &Described<'_>) {
+        send(self.events, self.shared, Fact::Described(Box::new(Description::of(described))));
     }
 
     fn message(&mut self, message: &Mirrored<'_>) {
@@ -251,7 +260,7 @@ pub(super) fn health(stats: &HepStats) -> Option<(Condition, BTreeMap<String, Va
 }
 
 /// As the kernel has it; empty when it cannot be read.
-fn host_name() -> String {
+pub(super) fn host_name() -> String {
     std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
 }
 

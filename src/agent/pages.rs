@@ -10,14 +10,16 @@ use serde::Serialize;
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::journal::Journal;
 use super::reload::Reload;
 use super::shared::{Fact, Shared};
 use super::sources::Counted;
-use super::{clock, hep, itself};
+use super::{account, clock, hep, itself, traces};
 use crate::Stamp;
 use crate::event::{Live, LiveCall, LiveStream};
 use crate::export::prometheus::{AgentStats, Exposition, SourceStats};
-use crate::http::{Condition, Content, Format, Health, Later, Part, Query, Refusal, Server};
+use crate::http::{Access, Condition, Content, Format, Health, Later, Part, Query, Refusal, Server};
+use crate::process::second;
 use crate::sandbox::Report;
 
 /// The pages of one agent.
@@ -26,9 +28,12 @@ pub(super) struct Pages {
     server: Arc<Server>,
     reload: Arc<Reload>,
     sandbox: Report,
+    /// How the second process is, where there is one.
+    second: Option<second::State>,
     /// The queue to the facts thread; read by nobody here.
     queue: Receiver<Fact>,
     started: Stamp,
+    journal: Journal,
 }
 
 impl Pages {
@@ -37,9 +42,11 @@ impl Pages {
         server: Arc<Server>,
         reload: Arc<Reload>,
         sandbox: Report,
+        second: Option<second::State>,
         queue: Receiver<Fact>,
+        journal: Journal,
     ) -> Self {
-        Self { shared, server, reload, sandbox, queue, started: clock::now() }
+        Self { shared, server, reload, sandbox, second, queue, started: clock::now(), journal }
     }
 
     pub(super) fn reload(&self) -> &Arc<Reload> {
@@ -65,6 +72,10 @@ impl Pages {
             events_lost: self.shared.lost_events.load(Ordering::Relaxed),
             http: self.server.stats().snapshot(),
             hep: self.shared.hep.borrow().clone(),
+            traces: self.shared.traces.borrow().clone(),
+            loki: self.shared.shipping.loki(),
+            tails: self.shared.shipping.tails(),
+            logs: self.journal.stats(&self.shared.logs),
             started: Some(self.started),
             ..AgentStats::default()
         };
@@ -126,7 +137,22 @@ impl Pages {
             self.reload.part(),
             self.shared.polling.part(&self.reload.processes()),
         ];
+        parts.extend(self.second.as_ref().map(|second| {
+            let ended = second.ended();
+            let status = if ended.is_none() { Condition::Up } else { Condition::Degraded };
+            let rights: Vec<_> = second.rights().iter().map(|right| right.capability()).collect();
+            let mut detail = BTreeMap::from([
+                ("rights".into(), json!(rights)),
+                ("runs_with".into(), json!(second.sandbox())),
+            ]);
+            detail.extend(ended.map(|reason| ("reason".into(), json!(reason))));
+            part("second_process", (status, detail))
+        }));
+        parts.push(part("logs", self.journal.health(&self.shared.logs)));
+        parts.extend(self.journal.disk().map(|disk| part("disk", disk)));
         parts.extend(hep::health(&self.shared.hep.borrow()).map(|hep| part("hep", hep)));
+        parts.extend(self.shared.traces.borrow().as_ref().map(|stats| part("otlp", traces::health(stats))));
+        parts.extend(self.shared.shipping.health().into_iter().map(|(name, state)| part(name, state)));
         parts
     }
 }
@@ -192,6 +218,10 @@ impl Content for Pages {
             worst.truncate(limit);
             json(&json!({ "at": live.at, "total": live.streams.len(), "streams": worst }))
         })
+    }
+
+    fn accessed(&self, access: &Access<'_>) {
+        account::accessed(&self.shared.logs, access);
     }
 
     fn config(&self) -> Later<'_, Result<Vec<u8>, Refusal>> {

@@ -104,7 +104,7 @@ fn captured(shared: &Shared) -> Vec<String> {
 
 /// What lacks a right is as it should be; what was asked for by name and cannot be had is not.
 fn condition(snapshot: &Snapshot, settings: &Settings) -> Condition {
-    let asked = ["pid_file", "allocations", "executable"];
+    let asked = ["pid_file", "allocations"];
     let denied = snapshot.lacks.keys().any(|lack| asked.contains(&lack.figure));
     let hidden = snapshot.is_hidden && !settings.rules.is_empty();
     if denied || hidden || snapshot.poller.refused > 0 { Condition::Degraded } else { Condition::Up }

@@ -11,7 +11,6 @@
 
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash, Hasher};
-use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -25,6 +24,7 @@ use tokio::signal::unix::Signal;
 use tokio::sync::mpsc;
 
 use super::Settings;
+use super::account;
 use super::clock::now;
 use super::shared::{Orders, Shared};
 use super::sources;
@@ -33,6 +33,7 @@ use crate::config::effective::{Change, Taken, difference};
 use crate::config::{self, Config, Problem};
 use crate::export::prometheus;
 use crate::http::{Condition, Part, Server, WebConfig};
+use crate::log::{self, Level};
 use crate::observer;
 use crate::process;
 use crate::sandbox::directories_of;
@@ -145,7 +146,7 @@ impl Reload {
             let (reload, server) = (Arc::clone(&self), Arc::clone(&server));
             let reloaded = tokio::task::spawn_blocking(move || reload.again(asked, &server)).await;
             if let Err(error) = reloaded {
-                say(&format!("the reload broke off: {error}"));
+                self.say(Level::Error, &format!("the reload broke off: {error}"));
             }
         }
     }
@@ -189,21 +190,26 @@ impl Reload {
         });
         self.shared.polling.order(state.config.agent.processes.clone());
         self.shared.metrics().configure(state.config.metrics.clone());
+        let logs = &state.config.agent.logs;
+        self.shared.logs.configure(logs.filter.clone(), logs.rate, logs.mos_below);
+        self.shared.logs.rekey();
         state.since = now();
         state.reloads += 1;
         state.refused = None;
         let waits = |change: &&Change| change.taken == Taken::Restart;
         state.waiting = changes.iter().filter(waits).map(|change| change.key).collect();
         drop(state);
-        say(if changes.is_empty() {
+        let what = if changes.is_empty() {
             "configuration read again: no setting differs"
         } else {
             "configuration read again and taken"
-        });
+        };
+        self.say(Level::Info, what);
         for change in &changes {
             let when = if waits(&change) { ", after a restart" } else { "" };
-            say(&format!("{change}{when}"));
+            self.say(Level::Info, &format!("{change}{when}"));
         }
+        account::reloaded(&self.shared.logs, &changes);
         "configuration read again and taken".into()
     }
 
@@ -217,10 +223,11 @@ impl Reload {
                 directories.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
             ));
         }
-        say("reload refused, the configuration in use stays:");
+        self.say(Level::Error, "reload refused, the configuration in use stays:");
         for reason in &reasons {
-            say(reason);
+            self.say(Level::Error, reason);
         }
+        account::reload_refused(&self.shared.logs, &reasons);
         let status = format!(
             "reload refused, the old configuration stays: {}",
             reasons.first().map_or("", String::as_str)
@@ -252,7 +259,9 @@ impl Reload {
             }
         };
         notify::recommended_watcher(tell)
-            .inspect_err(|error| say(&format!("files are not watched, SIGHUP reloads: {error}")))
+            .inspect_err(|error| {
+                self.say(Level::Warn, &format!("files are not watched, SIGHUP reloads: {error}"));
+            })
             .ok()
     }
 
@@ -270,6 +279,10 @@ impl Reload {
         self.state().watched = watched;
     }
 
+    fn say(&self, level: Level, what: &str) {
+        account::say(&self.shared.logs, level, what);
+    }
+
     /// Each step leaves it whole, so a thread that died left nothing half done.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
@@ -279,11 +292,17 @@ impl Reload {
 /// What of another configuration comes into force at once, over what was.
 fn in_force(old: Config, new: Config) -> Config {
     let observer = observer::Settings { limits: old.observer.limits, ..new.observer };
-    let metrics = prometheus::Options { series_max: old.metrics.series_max, ..new.metrics };
+    let metrics = prometheus::Options {
+        series_max: old.metrics.series_max,
+        sampling: old.metrics.sampling,
+        ..new.metrics
+    };
     let capture = sources::Settings { interfaces: new.agent.capture.interfaces, ..old.agent.capture };
     let (web_config, processes) = (new.agent.web_config, new.agent.processes);
-    let agent = Settings { capture, web_config, processes, ..old.agent };
-    Config { observer, agent, metrics }
+    let (filter, rate, mos_below) = (new.agent.logs.filter, new.agent.logs.rate, new.agent.logs.mos_below);
+    let logs = log::Settings { filter, rate, mos_below, ..old.agent.logs };
+    let agent = Settings { capture, web_config, processes, logs, ..old.agent };
+    Config { observer, agent, metrics, otlp: old.otlp }
 }
 
 /// Both files; or what is wrong, and which of them was to be the second.
@@ -317,11 +336,6 @@ async fn settle(changed: &mut mpsc::Receiver<()>) {
             break;
         }
     }
-}
-
-fn say(what: &str) {
-    // Nobody is left to be told when standard error is closed.
-    let _ = writeln!(io::stderr(), "sidetone: {what}");
 }
 
 const MOMENT: Duration = Duration::from_millis(200);

@@ -10,7 +10,7 @@ use super::hep::{Hep, Outlets};
 use super::shared::{Fact, Shared};
 use super::sources::Sources;
 use crate::Stamp;
-use crate::event::{Event, Live};
+use crate::event::Live;
 use crate::observer::{self, Observer};
 
 /// Owns the taps and all call and stream state.
@@ -106,16 +106,20 @@ impl Tap {
     }
 
     /// The snapshot goes the way of the events, so that whoever sums up both sees them in order.
-    fn publish(&self) {
+    fn publish(&mut self) {
         self.shared.hep.send_replace(self.hep.counts());
         self.shared.sources().clone_from(self.sources.counted());
         // Only this thread sends: a queue that has room now has it when the snapshot is made.
-        if self.events.is_full() || self.events.try_send(Fact::Live(Arc::new(self.live()))).is_err() {
+        let sent = !self.events.is_full() && {
+            let live = Arc::new(self.live());
+            self.events.try_send(Fact::Live(live)).is_ok()
+        };
+        if !sent {
             self.shared.wanted.store(true, Ordering::Release);
         }
     }
 
-    fn live(&self) -> Live {
+    fn live(&mut self) -> Live {
         let mut live = self.observer.live();
         if self.sources.cuts_media() {
             // Cut on purpose, and nothing measured is missing: no frame is truncated.
@@ -146,8 +150,8 @@ pub(super) fn is_due(next: &mut Stamp, now: Stamp, every_nanos: i64) -> bool {
 }
 
 /// Never waits: what finds no room is counted.
-pub(super) fn tell(events: &Sender<Fact>, shared: &Shared, event: Event) {
-    if events.try_send(Fact::Event(Box::new(event))).is_err() {
+pub(super) fn send(events: &Sender<Fact>, shared: &Shared, fact: Fact) {
+    if events.try_send(fact).is_err() {
         shared.lost_events.fetch_add(1, Ordering::Relaxed);
     }
 }
@@ -170,11 +174,14 @@ mod tests {
     use std::os::fd::RawFd;
 
     use super::*;
+    use crate::agent::shipping::Told;
     use crate::agent::{HepSettings, sources};
     use crate::capture::live::Interface;
     use crate::capture::ring::Socket;
     use crate::capture::{self, Take};
+    use crate::event::Event;
     use crate::export::prometheus::Metrics;
+    use crate::log::Logs;
     use crate::wire::{Frame, LinkType};
 
     #[test]
@@ -261,7 +268,7 @@ mod tests {
             HepSettings::default().open().unwrap().0,
             observer::Settings::default(),
             events,
-            Arc::new(Shared::new(Metrics::new())),
+            Arc::new(Shared::new(Metrics::new(), Logs::off(), Told::default())),
         );
         tap.take();
         tap.look_up(second(1_000_000));
@@ -277,7 +284,7 @@ mod tests {
                     Event::Call(call) => Some(call.call_id),
                     _ => None,
                 },
-                Fact::Live(_) => None,
+                Fact::Live(_) | Fact::Described(_) => None,
             })
             .collect();
         assert_eq!(ended, ["after"]);

@@ -3,14 +3,15 @@
 //! A ping from anywhere would say that somebody lives. This one is sent only when the capture thread has come around since
 //! the last one, which it does every 50 ms on the quietest wire; if it hangs, pings end and the manager restarts all.
 
-use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
 
+use super::account;
 use super::shared::Shared;
+use crate::log::Level;
 
 /// Pings for as long as the agent lives; returns at once where there is no watchdog.
 pub(super) async fn watch(shared: Arc<Shared>) {
@@ -24,7 +25,7 @@ pub(super) async fn watch(shared: Arc<Shared>) {
             // A manager that does not listen will restart us.
             let _ = sd_notify::notify(&[NotifyState::Watchdog]);
         } else if !is_told {
-            let _ = writeln!(io::stderr(), "sidetone: the capture thread hangs; the watchdog will end this");
+            account::say(&shared.logs, Level::Error, "the capture thread hangs; the watchdog will end this");
         }
         is_told = !lives;
         last = Some(rounds);

@@ -1,6 +1,6 @@
 //! The driver: inputs through the reader and the observer into a sink.
 
-use super::{Fault, FaultKind, Outcome, Progress};
+use super::{Fault, FaultKind, Outcome, Progress, Sending};
 use crate::capture::file::Files;
 use crate::capture::{self, Source};
 use crate::cli::Analyze;
@@ -8,8 +8,15 @@ use crate::event::{Event, Sink};
 use crate::observer::{Observer, Settings};
 
 /// Feeds everything in `args.files` to an observer of these settings, and what becomes final to `sink`.
-pub fn drive(args: &Analyze, settings: Settings, sink: &mut dyn Sink, progress: &mut Progress) -> Outcome {
-    let mut sink = ToReport(sink);
+/// What it tells goes by `sending` on its way.
+pub fn drive(
+    args: &Analyze,
+    settings: Settings,
+    sending: Option<&mut Sending>,
+    sink: &mut dyn Sink,
+    progress: &mut Progress,
+) -> Outcome {
+    let mut sink = ToReport(sink, sending);
     let mut files = Files::open(&args.files);
     let mut observer = Observer::new(settings);
     let broken = loop {
@@ -33,10 +40,13 @@ pub fn drive(args: &Analyze, settings: Settings, sink: &mut dyn Sink, progress: 
 }
 
 /// A sink of a known size, as the observer wants it.
-struct ToReport<'s>(&'s mut dyn Sink);
+struct ToReport<'s>(&'s mut dyn Sink, Option<&'s mut Sending>);
 
 impl Sink for ToReport<'_> {
     fn event(&mut self, event: Event) {
+        if let Some(sending) = &mut self.1 {
+            sending.take(&event);
+        }
         self.0.event(event);
     }
 

@@ -97,10 +97,12 @@ impl Calls {
             links,
             legs: Legs::default(),
             extras: None,
+            trail: None,
             told: false,
             answer_told: false,
             armed: NEVER,
         });
+        self.begin_trail(key, m);
         self.open += 1;
         self.index.insert(name, key);
         self.idle.arm(at.stamp, key);

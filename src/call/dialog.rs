@@ -55,6 +55,9 @@ impl Dialogs {
         if self.open.iter().any(|dialog| dialog.tag == tag) || self.open.len() >= MAX_DIALOGS {
             return false;
         }
+        if self.open.is_empty() {
+            self.open.reserve_exact(1);
+        }
         self.open.push(Dialog { tag, bye: None });
         true
     }

@@ -3,7 +3,7 @@
 use super::attempt::Phase;
 use super::dialog::Hangup;
 use super::gone::Fate;
-use super::state::{Call, End};
+use super::state::End;
 use super::timer::HORIZON;
 use super::{CallKey, Calls, Notice};
 use crate::Stamp;
@@ -86,25 +86,30 @@ impl Calls {
     }
 
     pub(super) fn free_leg(&mut self, key: CallKey) {
-        if let Some(leg) = self.free(key)
-            && let Some(call) = leg.legs.of.and_then(|of| self.table.get_mut(of))
-        {
-            call.legs.pairs += leg.pairs();
+        let Some(leg) = self.table.get_mut(key) else { return };
+        let (of, pairs, trail) = (leg.legs.of, leg.pairs(), leg.trail.take());
+        self.free(key);
+        if let Some(call) = of.and_then(|of| self.table.get_mut(of)) {
+            call.legs.pairs += pairs;
+        }
+        if let Some(of) = of {
+            self.add_trail(of, trail);
         }
     }
 
-    pub(super) fn free(&mut self, key: CallKey) -> Option<Call> {
-        let call = self.table.remove(key)?;
-        self.forget(key, call.name, call.fate());
-        for place in call.links.entries {
+    pub(super) fn free(&mut self, key: CallKey) {
+        let Some(call) = self.table.get(key) else { return };
+        let (name, fate, entries, over) = (call.name, call.fate(), call.links.entries, call.end.is_some());
+        self.table.discard(key);
+        self.forget(key, name, fate);
+        for place in entries.into_iter().filter(|&place| place != 0) {
             if self.links.get(&place) == Some(&key) {
                 self.links.remove(&place);
             }
         }
-        if call.end.is_none() {
+        if !over {
             self.open = self.open.saturating_sub(1);
         }
-        Some(call)
     }
 
     /// The call that was idle longest.

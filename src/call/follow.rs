@@ -74,6 +74,9 @@ impl Calls {
         // What takes a path of its own is not seen on the primary hop, so it counts where it is seen.
         let primary = if first_invite { hop == Some(0) } else { hop.is_none_or(|hop| hop == 0) };
         call.last_message = call.last_message.max(at.stamp);
+        if let Some(trail) = &mut call.trail {
+            trail.note(heard);
+        }
         if let StartLine::Response { status, .. } = m.start {
             call.time_response(heard, status, first_invite);
         }
@@ -216,6 +219,7 @@ impl Calls {
     }
 
     pub(super) fn refer(&mut self, heard: &Heard<'_>, notices: &mut Vec<Notice>) {
+        self.note_refer(heard);
         let names = (&self.fingerprints, &heard.names);
         self.transfers.message(heard.at.stamp, heard.m, &heard.cseq, names, notices);
     }

@@ -60,6 +60,7 @@ impl Call {
             mos: None,
             streams: Vec::new(),
             traceparent: (!traceparent.is_empty()).then_some(traceparent),
+            trail: None,
             why: Why::new(),
         }
     }

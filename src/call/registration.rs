@@ -34,6 +34,8 @@ struct Open {
     cseq: u32,
     /// Last 401, 407 or 423, while no REGISTER followed.
     waiting: Option<u16>,
+    /// When the last of them came.
+    sent_back: Option<Stamp>,
     /// 401 and 407 seen.
     challenges: [bool; 2],
     /// A response came on the primary hop.
@@ -92,7 +94,7 @@ impl Registrations {
                 Some(_) => RegistrationResult::Abandoned,
                 None => RegistrationResult::Timeout,
             };
-            notices.push(open.record(Some(result), open.waiting, None, None));
+            notices.push(open.record(Some(result), open.waiting, None, None, None));
         }
         self.bindings.expire(now);
     }
@@ -100,7 +102,7 @@ impl Registrations {
     /// End of the capture.
     pub(super) fn finish(&mut self, notices: &mut Vec<Notice>) {
         let open = self.open.drain();
-        notices.extend(open.iter().map(|open| open.record(None, open.waiting, None, None)));
+        notices.extend(open.iter().map(|open| open.record(None, open.waiting, None, None, None)));
     }
 
     /// Bindings that have not run out.
@@ -152,6 +154,7 @@ impl Registrations {
             start: at.stamp,
             cseq: cseq.number,
             waiting: None,
+            sent_back: None,
             challenges: [false; 2],
             answered: false,
             aor: fingerprints.bytes(m.to.uri),
@@ -160,7 +163,7 @@ impl Registrations {
         };
         if let Some(oldest) = self.open.insert(name, at.stamp, open) {
             counters.registrations_evicted += 1;
-            notices.push(oldest.record(None, None, None, None));
+            notices.push(oldest.record(None, None, None, None, None));
         }
     }
 
@@ -189,19 +192,21 @@ impl Registrations {
                     RegistrationResult::Failure
                 } else {
                     open.waiting = Some(status);
+                    open.sent_back = Some(at.stamp);
                     return self.open.touch(name, at.stamp);
                 }
             }
             // RFC 3261 10.2.8: the client asks again for longer.
             423 => {
                 open.waiting = Some(status);
+                open.sent_back = Some(at.stamp);
                 return self.open.touch(name, at.stamp);
             }
             _ => RegistrationResult::Failure,
         };
         let Some(open) = self.open.remove(name) else { return };
         if result != RegistrationResult::Success {
-            notices.push(open.record(Some(result), Some(status), None, None));
+            notices.push(open.record(Some(result), Some(status), Some(at.stamp), None, None));
             return;
         }
         let unregister = open.expires == Some(0);
@@ -209,7 +214,7 @@ impl Registrations {
         counters.bindings_evicted += self.bindings.bind(open.aor, open.contact, at.stamp, granted);
         let result = if unregister { RegistrationResult::Unregister } else { result };
         let delay = at.stamp.seconds_since(open.start).max(0.0);
-        notices.push(open.record(Some(result), Some(status), Some(delay), granted));
+        notices.push(open.record(Some(result), Some(status), Some(at.stamp), Some(delay), granted));
     }
 }
 
@@ -218,6 +223,7 @@ impl Open {
         &self,
         result: Option<RegistrationResult>,
         status: Option<u16>,
+        end: Option<Stamp>,
         delay: Option<f64>,
         expires: Option<u32>,
     ) -> Notice {
@@ -235,6 +241,8 @@ impl Open {
             delay,
             expires,
             challenged: self.challenges.contains(&true),
+            end,
+            sent_back: self.sent_back,
         })
     }
 }

@@ -1,5 +1,7 @@
 //! Calls in slots that are reused, under keys that are not.
 
+use std::num::NonZeroU32;
+
 use super::CallKey;
 
 /// Values in slots. A freed slot takes the next value under a new generation, last freed first.
@@ -11,7 +13,7 @@ pub(super) struct Slab<T> {
 
 #[derive(Debug)]
 struct Slot<T> {
-    generation: u32,
+    generation: NonZeroU32,
     value: Option<T>,
 }
 
@@ -29,13 +31,13 @@ impl<T> Slab<T> {
         if let Some(index) = self.free.pop()
             && let Some(slot) = self.slots.get_mut(index as usize)
         {
-            slot.generation = slot.generation.wrapping_add(1).max(1);
+            slot.generation = slot.generation.checked_add(1).unwrap_or(NonZeroU32::MIN);
             slot.value = Some(value);
             return CallKey { index, generation: slot.generation };
         }
         let index = self.slots.len() as u32;
-        self.slots.push(Slot { generation: 1, value: Some(value) });
-        CallKey { index, generation: 1 }
+        self.slots.push(Slot { generation: NonZeroU32::MIN, value: Some(value) });
+        CallKey { index, generation: NonZeroU32::MIN }
     }
 
     #[inline]
@@ -50,14 +52,15 @@ impl<T> Slab<T> {
         if slot.generation == key.generation { slot.value.as_mut() } else { None }
     }
 
-    pub(super) fn remove(&mut self, key: CallKey) -> Option<T> {
-        let slot = self.slots.get_mut(key.index as usize)?;
-        if slot.generation != key.generation {
-            return None;
+    /// Drops a value where it stands, and frees its slot.
+    pub(super) fn discard(&mut self, key: CallKey) {
+        if let Some(slot) = self.slots.get_mut(key.index as usize)
+            && slot.generation == key.generation
+            && slot.value.is_some()
+        {
+            slot.value = None;
+            self.free.push(key.index);
         }
-        let value = slot.value.take()?;
-        self.free.push(key.index);
-        Some(value)
     }
 
     /// Every value, to be changed.
@@ -87,11 +90,11 @@ mod tests {
     fn a_key_does_not_open_the_slot_for_its_next_tenant() {
         let mut slab = Slab::new();
         let first = slab.insert("first");
-        assert_eq!(slab.remove(first), Some("first"));
+        slab.discard(first);
         let second = slab.insert("second");
         assert_eq!(first.index, second.index);
         assert_eq!((slab.get(first), slab.get(second)), (None, Some(&"second")));
-        assert_eq!(slab.remove(first), None);
+        slab.discard(first);
         assert_eq!(slab.len(), 1);
     }
 }

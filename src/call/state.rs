@@ -11,6 +11,7 @@ use super::round_trip::RoundTrips;
 use super::text::Text;
 use super::{Arrival, CallKey, Heard, Settings, Side, classify};
 use crate::Stamp;
+use crate::event::trail::Trail;
 use crate::event::{CallResult, EndReason};
 use crate::sip::Message;
 
@@ -42,6 +43,8 @@ pub(super) struct Call {
     pub(super) links: Correlation,
     pub(super) legs: Legs,
     pub(super) extras: Option<Box<Extras>>,
+    /// Its transactions, where they are kept.
+    pub(super) trail: Option<Box<Trail>>,
     /// The owner was told that it ended.
     pub(super) told: bool,
     /// The owner has its record as an answered call.
@@ -81,6 +84,15 @@ pub(super) struct Legs {
 }
 
 impl Call {
+    /// A look at what each of its messages needs, wherever that lies.
+    pub(super) fn touch(&self) -> u64 {
+        let hop = self.hops.primary();
+        let words = [self.from_tag, self.last_message.0, self.armed.0, self.attempt.start.0];
+        let rest = [u32::from(hop.destination.port), self.attempt.cseq, self.retransmissions];
+        let seen = words.iter().fold(u64::from(self.told), |sum, word| sum ^ word);
+        rest.iter().fold(seen, |sum, &word| sum ^ u64::from(word))
+    }
+
     /// When to look at it again; `None` = all is said.
     pub(super) fn deadline(&self) -> Option<Stamp> {
         if self.told {

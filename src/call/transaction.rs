@@ -6,24 +6,41 @@
 //! 64 s after its last message: longer than any retransmission (64*T1 = 32 s) and than the minute after which a
 //! ringing server repeats its provisional response (RFC 3261 13.3.1.1).
 
+use std::num::NonZeroU32;
+
+use hashbrown::HashTable;
+
 use super::CallKey;
-use super::fingerprint::FingerprintMap;
 use crate::Stamp;
 use crate::event::Via;
 
 /// Recent transactions.
 #[derive(Debug)]
 pub(super) struct Transactions {
-    young: FingerprintMap<Transaction>,
-    old: FingerprintMap<Transaction>,
+    young: Generation,
+    old: Generation,
     began: Stamp,
     half: usize,
     /// Forgotten before their time because the table was full.
     pub(super) evicted: u64,
 }
 
-/// One transaction on one hop. There are more of them than of anything else, so each is as large as a cache line with
-/// its name.
+/// Transactions in the order in which they came, so that those of the moment lie together, and where to find each.
+#[derive(Debug, Default)]
+struct Generation {
+    entries: Vec<(u64, Transaction)>,
+    places: HashTable<Place>,
+}
+
+/// Half of a name, and the place of the entry that bears it.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    half_name: u32,
+    index: u32,
+}
+
+/// One transaction on one hop. There are more of them than of anything else, so each, with its name, is as large as a
+/// cache line.
 #[derive(Debug, Default)]
 pub(super) struct Transaction {
     owner: Owner,
@@ -83,8 +100,8 @@ struct Response {
 impl Transactions {
     pub(super) fn new(limit: usize) -> Self {
         Self {
-            young: FingerprintMap::default(),
-            old: FingerprintMap::default(),
+            young: Generation::default(),
+            old: Generation::default(),
             began: Stamp(0),
             half: (limit / 2).max(1),
             evicted: 0,
@@ -105,8 +122,18 @@ impl Transactions {
             }
             self.began = now;
         }
-        let old = &mut self.old;
-        self.young.entry(name).or_insert_with(|| old.remove(&name).unwrap_or_default())
+        let Self { young, old, .. } = self;
+        let index =
+            young.find(name).unwrap_or_else(|| young.insert(name, old.take(name).unwrap_or_default()));
+        &mut young.entries[index].1
+    }
+
+    /// A look at the transaction of this name.
+    pub(super) fn touch(&self, name: u64) -> u64 {
+        self.young
+            .find(name)
+            .and_then(|index| self.young.entries.get(index))
+            .map_or(0, |known| u64::from(known.1.sent))
     }
 
     pub(super) fn len(&self) -> usize {
@@ -114,9 +141,57 @@ impl Transactions {
     }
 
     pub(super) fn bytes(&self) -> usize {
-        let forks = self.young.values().chain(self.old.values()).filter(|known| known.further.is_some());
-        (self.young.capacity() + self.old.capacity()) * (size_of::<(u64, Transaction)>() + 1)
-            + forks.count() * size_of::<[Response; RESPONSES - FEW]>()
+        self.young.bytes() + self.old.bytes()
+    }
+}
+
+impl Generation {
+    fn find(&self, name: u64) -> Option<usize> {
+        let is = |place: &Place| {
+            place.half_name == name as u32
+                && self.entries.get(place.index as usize).is_some_and(|&(known, _)| known == name)
+        };
+        self.places.find(Place::hash(name as u32), is).map(|place| place.index as usize)
+    }
+
+    /// Enters one that is not there, and says where.
+    fn insert(&mut self, name: u64, transaction: Transaction) -> usize {
+        let index = self.entries.len();
+        self.entries.push((name, transaction));
+        let (half_name, hash) = (name as u32, |place: &Place| Place::hash(place.half_name));
+        self.places.insert_unique(Place::hash(half_name), Place { half_name, index: index as u32 }, hash);
+        index
+    }
+
+    /// Takes one out. Its entry stays behind, empty and not to be found.
+    fn take(&mut self, name: u64) -> Option<Transaction> {
+        let index = self.find(name)?;
+        let place = self.places.find_entry(Place::hash(name as u32), |place| place.index as usize == index);
+        place.ok()?.remove();
+        self.entries.get_mut(index).map(|(_, transaction)| std::mem::take(transaction))
+    }
+
+    fn len(&self) -> usize {
+        self.places.len()
+    }
+
+    fn clear(&mut self) {
+        self.entries.clear();
+        self.places.clear();
+    }
+
+    fn bytes(&self) -> usize {
+        let forks = self.entries.iter().filter(|(_, known)| known.further.is_some()).count();
+        self.entries.capacity() * size_of::<(u64, Transaction)>()
+            + self.places.capacity() * (size_of::<Place>() + 1)
+            + forks * size_of::<[Response; RESPONSES - FEW]>()
+    }
+}
+
+impl Place {
+    /// A name is a hash, and so is half of it; the table looks at both ends of one.
+    fn hash(half_name: u32) -> u64 {
+        u64::from(half_name) | u64::from(half_name) << 32
     }
 }
 
@@ -124,11 +199,11 @@ impl Transaction {
     /// The call it belongs to.
     pub(super) fn owner(&self) -> Option<CallKey> {
         let Owner { index, generation } = self.owner;
-        (generation > 0).then_some(CallKey { index, generation })
+        NonZeroU32::new(generation).map(|generation| CallKey { index, generation })
     }
 
     pub(super) fn belongs_to(&mut self, call: CallKey) {
-        self.owner = Owner { index: call.index, generation: call.generation };
+        self.owner = Owner { index: call.index, generation: call.generation.get() };
     }
 
     /// Notes a message and says what it is.

@@ -2,6 +2,7 @@
 
 use std::fmt::{self, Display};
 
+use hyper::header::{HeaderName, HeaderValue};
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
@@ -9,7 +10,10 @@ use super::Config;
 use crate::call::classify::{Pattern, Rule};
 use crate::export::prometheus::Trunk;
 use crate::hep::Key;
+use crate::log;
 use crate::process;
+use crate::trace::USUAL_SHARE;
+use crate::trace::export::endpoint::Protocol;
 
 /// One key and what it stands at.
 #[derive(Clone, Debug, PartialEq)]
@@ -57,14 +61,21 @@ impl Display for Change {
 impl Config {
     /// Every key there is.
     pub fn settings(&self) -> Vec<Setting> {
-        let Self { agent, observer, metrics } = self;
+        let Self { agent, observer, metrics, otlp } = self;
         let (capture, incoming, outgoing) = (&agent.capture, &agent.hep.incoming, &agent.hep.outgoing);
         let processes = &agent.processes;
+        let loki = &agent.loki;
         let (limits, rating, calls) = (&observer.limits, &observer.rating, &observer.calls);
         let now = |key, value| Setting { key, value, taken: Taken::Now, secret: false };
         let restart = |key, value| Setting { key, value, taken: Taken::Restart, secret: false };
         let secret = |key, value| Setting { key, value, taken: Taken::Restart, secret: true };
         let local: Vec<_> = metrics.local.iter().map(ToString::to_string).collect();
+        let (filter, privacy) = (&agent.logs.filter, &agent.logs.privacy);
+        let places = |log: usize| -> Value {
+            agent.logs.places.get(log).into_iter().flatten().map(|place| place.name()).collect()
+        };
+        let level = |log: log::Stream| json!(filter.levels.get(log.index()).copied().unwrap_or_default());
+        let days = |log: usize| json!(agent.logs.retention.days.get(log));
         let ports = format!("{}-{}", metrics.rtp_ports.start(), metrics.rtp_ports.end());
         vec![
             now("capture.interfaces", json!(capture.interfaces)),
@@ -85,6 +96,28 @@ impl Config {
             restart("hep.rtcp", json!(outgoing.rtcp)),
             restart("hep.reports", json!(outgoing.reports)),
             restart("hep.spool_bytes", json!(outgoing.spool_bytes)),
+            restart("state.directory", json!(agent.state)),
+            restart("loki.url", json!(loki.url.as_ref().map(ToString::to_string))),
+            restart("loki.tenant", json!(loki.tenant)),
+            restart("loki.user", json!(loki.user)),
+            restart("loki.password_file", json!(loki.password_file)),
+            restart("loki.bearer_file", json!(loki.bearer_file)),
+            restart("loki.ca", json!(loki.ca)),
+            restart(
+                "loki.labels",
+                loki.labels.iter().map(|(name, value)| format!("{name}={value}")).collect(),
+            ),
+            restart("loki.streams", json!(loki.streams)),
+            restart("loki.users", json!(loki.privacy.users.name())),
+            restart("loki.numbers", json!(loki.privacy.numbers.name())),
+            restart("loki.addresses", json!(loki.privacy.addresses.name())),
+            restart("loki.spool", json!(loki.spool)),
+            restart("loki.spool_bytes", json!(loki.spool_bytes)),
+            restart("loki.batch_bytes", json!(loki.batch_bytes)),
+            restart("loki.batch_lines", json!(loki.batch_lines)),
+            restart("loki.batch_seconds", json!(loki.batch_wait.as_secs_f64())),
+            restart("loki.timeout_seconds", json!(loki.timeout.as_secs_f64())),
+            restart("tail", agent.tails.iter().map(super::tail::shown).collect()),
             now("metrics.aliases", json!(if metrics.aliases { &["siprec"][..] } else { &[] })),
             now("metrics.sessions_max", json!(metrics.sessions_max)),
             restart("metrics.series_max", json!(metrics.series_max)),
@@ -96,8 +129,52 @@ impl Config {
             now("poll.well_known", json!(processes.well_known)),
             now("poll.host", json!(processes.host)),
             now("processes", processes.rules.iter().map(process).collect()),
+            restart("otlp.endpoint", json!(otlp.export.endpoint.as_ref().map(ToString::to_string))),
+            restart("otlp.protocol", json!(otlp.export.protocol.map(Protocol::name))),
+            secret("otlp.headers", headers(&otlp.export.headers)),
+            restart("otlp.compression", json!(if otlp.export.compress { "gzip" } else { "none" })),
+            restart("otlp.timeout_seconds", json!(otlp.export.timeout.as_secs_f64())),
+            restart("otlp.retry_seconds", json!(otlp.export.retry.as_secs())),
+            restart("otlp.delay_ms", json!(otlp.export.delay.as_millis() as u64)),
+            restart("otlp.queue_spans", json!(otlp.export.queue_spans)),
+            restart("otlp.batch_spans", json!(otlp.export.batch_spans)),
+            restart("otlp.certificate", json!(otlp.export.certificate)),
+            restart("otlp.client_certificate", json!(otlp.export.client.as_ref().map(|(file, _)| file))),
+            restart("otlp.client_key", json!(otlp.export.client.as_ref().map(|(_, file)| file))),
+            restart("otlp.sample_ratio", json!(otlp.sampling(USUAL_SHARE).ratio)),
+            restart("otlp.mos_bound", json!(otlp.sampling(USUAL_SHARE).mos_bound)),
+            restart("otlp.vantage", json!(otlp.vantage)),
+            restart("otlp.users", json!(otlp.users.name())),
             restart("http.listen", json!(agent.listen)),
             now("http.web_config", json!(agent.web_config)),
+            restart("logs.directory", json!(agent.logs.directory)),
+            restart("logs.file", json!(agent.logs.file)),
+            restart("logs.application", places(0)),
+            restart("logs.audit", places(1)),
+            restart("logs.diagnostics", places(2)),
+            now("logs.level", level(log::Stream::Application)),
+            now("logs.diagnostics_level", level(log::Stream::Diagnostics)),
+            now(
+                "logs.components",
+                filter.components.iter().map(|(name, level)| format!("{name}={level}")).collect(),
+            ),
+            restart("logs.format", json!(agent.logs.format.name())),
+            restart("logs.rotate_bytes", json!(agent.logs.rotation.bytes)),
+            restart("logs.rotate_daily", json!(agent.logs.rotation.daily)),
+            restart("logs.keep_full_files", json!(agent.logs.retention.full_files)),
+            restart("logs.application_days", days(0)),
+            restart("logs.audit_days", days(1)),
+            restart("logs.diagnostics_days", days(2)),
+            now("logs.lines_per_second", json!(agent.logs.rate.per_second)),
+            now("logs.burst", json!(agent.logs.rate.burst)),
+            now("logs.mos_below", json!(agent.logs.mos_below)),
+            restart("logs.users", json!(privacy.users.name())),
+            restart("logs.numbers", json!(privacy.numbers.name())),
+            restart("logs.addresses", json!(privacy.addresses.name())),
+            secret("logs.hash_key", json!(agent.logs.hash_key)),
+            restart("logs.audit_key", json!(agent.logs.audit_key)),
+            restart("logs.checkpoint_lines", json!(agent.logs.checkpoints.lines)),
+            restart("logs.checkpoint_seconds", json!(agent.logs.checkpoints.seconds)),
             restart("limits.calls", json!(limits.calls)),
             restart("limits.transactions", json!(limits.transactions)),
             restart("limits.registrations", json!(limits.registrations)),
@@ -170,6 +247,12 @@ fn texts<T: Display>(values: &[T]) -> Value {
 /// Compared, and never shown.
 fn key(key: &Key) -> Value {
     if key.bytes().is_empty() { Value::Null } else { json!(key.bytes()) }
+}
+
+/// Compared, and never shown.
+fn headers(headers: &[(HeaderName, HeaderValue)]) -> Value {
+    let bytes = |(name, value): &(HeaderName, HeaderValue)| (name.to_string(), json!(value.as_bytes()));
+    if headers.is_empty() { Value::Null } else { headers.iter().map(bytes).collect() }
 }
 
 fn trunk(trunk: &Trunk) -> Value {
@@ -278,8 +361,11 @@ mod tests {
         let process = "[[processes]]\nname = \"p\"\ncommand = \"c\"\nexe = \"/e\"\ncgroup = \"/c\"\nunit = \"u\"\n\
                        pid_file = \"/p\"\nmemory_budget = 1\n";
         let trunk = "[[trunks]]\nname = \"t\"\npeers = \"10.0.0.1\"\ncapacity_in = 1\ncapacity_out = 2\n";
-        let document = config(&(rules.concat() + process + trunk)).document();
-        for key in asked {
+        let tail = "[[tail]]\nname = \"t\"\npaths = \"/t\"\n[[tail.rule]]\nmetric = \"g\"\ntype = \"gauge\"\n\
+                    help = \"h\"\nvalue = \"v\"\n";
+        let document = config(&(rules.concat() + process + trunk + tail)).document();
+        // The rules of files are shown with the others.
+        for key in asked.iter().filter(|key| *key != "tail.rules") {
             let mut path = key.split('.');
             let section = &document[path.next().unwrap()];
             let key = path.next().unwrap();

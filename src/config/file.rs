@@ -160,6 +160,17 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// The variables of the environment, others' too.
+    pub(super) fn variables(&self) -> &'a BTreeMap<String, String> {
+        self.variables
+    }
+
+    /// A variable that is not ours is not understood.
+    pub(super) fn wrong_variable(&mut self, name: &str, hint: String) {
+        let what = "it is not understood".into();
+        self.problems.push((0, Problem { place: name.into(), what, hint }));
+    }
+
     fn line(&self, span: &Range<usize>) -> usize {
         let before = self.text.get(..span.start).unwrap_or(self.text);
         1 + before.bytes().filter(|&byte| byte == b'\n').count()
@@ -239,6 +250,11 @@ impl<'a> Section<'_, 'a> {
         values
     }
 
+    /// A variable that others set, such as the service manager.
+    pub(super) fn environment(&self, name: &str) -> Option<&str> {
+        self.reader.variables.get(name).map(String::as_str)
+    }
+
     /// Whether it has this key.
     pub(super) fn has(&self, key: &str) -> bool {
         self.table.is_some_and(|table| table.contains_key(key))
@@ -274,6 +290,67 @@ impl<'a> Section<'_, 'a> {
             read(name.get_ref(), &mut section);
             section.unknown_keys();
         }
+    }
+
+    /// Each table of a list inside this table.
+    pub(super) fn list(&mut self, key: &'static str, mut read: impl FnMut(&mut Section<'_, 'a>)) {
+        self.known.push(key);
+        let Some(value) = self.table.and_then(|table| table.get(key)) else { return };
+        let Some(entries) = value.get_ref().as_array() else {
+            return self.wrong(key, format!("write [[{}.{key}]]", self.path));
+        };
+        for entry in entries {
+            let Some(table) = entry.get_ref().as_table() else {
+                self.wrong(key, format!("write [[{}.{key}]]", self.path));
+                continue;
+            };
+            let line = self.reader.line(&entry.span());
+            let path = format!("{}.{key}", self.path);
+            let mut section = Section {
+                reader: self.reader,
+                path,
+                table: Some(table),
+                line,
+                prefix: None,
+                known: Vec::new(),
+            };
+            read(&mut section);
+            section.unknown_keys();
+        }
+    }
+
+    /// A table of texts, or of lists of them; truth values and whole numbers stand for their texts.
+    pub(super) fn pairs(&mut self, key: &'static str) -> Vec<(String, Vec<String>)> {
+        self.known.push(key);
+        #[cfg(test)]
+        self.reader.keys.insert(format!("{}.{key}", self.path));
+        let Some(value) = self.table.and_then(|table| table.get(key)) else { return Vec::new() };
+        let one = |value: &DeValue<'_>| {
+            let text = value.as_str().map(str::to_owned);
+            text.or_else(|| value.as_bool().map(|truth| truth.to_string()))
+                .or_else(|| value.as_integer().map(|number| number.as_str().to_owned()))
+        };
+        let several = |value: &DeValue<'_>| match value.as_array() {
+            Some(list) => list.iter().map(|entry| one(entry.get_ref())).collect(),
+            None => one(value).map(|text| vec![text]),
+        };
+        let pairs = value.get_ref().as_table().and_then(|table| {
+            let pair = |(name, value): (&Spanned<_>, &Spanned<DeValue<'_>>)| {
+                let name: &std::borrow::Cow<'_, str> = name.get_ref();
+                Some((name.to_string(), several(value.get_ref())?))
+            };
+            table.iter().map(pair).collect::<Option<Vec<_>>>()
+        });
+        pairs.unwrap_or_else(|| {
+            self.wrong(key, "it must be a table of texts: { name = \"text\" }".into());
+            Vec::new()
+        })
+    }
+
+    /// What is wrong with another file that this one names.
+    pub(super) fn elsewhere(&mut self, problems: Vec<Problem>) {
+        let line = self.line;
+        self.reader.problems.extend(problems.into_iter().map(|problem| (line, problem)));
     }
 
     /// The value of a key, or the table itself where it has no such key, is wrong.

@@ -2,6 +2,7 @@ use std::fmt::Write;
 
 use super::*;
 use crate::event::Band;
+use crate::log::{Level, Place, Stream};
 use crate::rtp::payload::{Codec, Format};
 
 fn variables(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -37,9 +38,98 @@ rtcp = "binary"
 reports = false
 spool_bytes = 1_000_000
 
+[otlp]
+endpoint = "https://collector:4318"
+protocol = "grpc"
+headers = ["authorization=Bearer%20x", "x-tenant=a"]
+compression = "none"
+timeout_seconds = 3
+retry_seconds = 60
+delay_ms = 250
+queue_spans = 1000
+batch_spans = 100
+certificate = "ca.pem"
+client_certificate = "client.pem"
+client_key = "client.key"
+sample_ratio = 0.25
+mos_bound = 3.1
+vantage = "edge"
+users = "omit"
+[state]
+directory = "/srv/sidetone"
+
+[loki]
+url = "https://loki.example:3100"
+tenant = "voip"
+user = "agent"
+password_file = "/etc/sidetone/loki.password"
+bearer_file = "/etc/sidetone/loki.token"
+ca = "/etc/sidetone/ca.pem"
+labels = ["site=berlin"]
+streams = ["application", "audit"]
+users = "mask"
+numbers = "mask"
+addresses = "drop"
+spool = "/srv/spool"
+spool_bytes = 10_000_000
+batch_bytes = 100_000
+batch_lines = 500
+batch_seconds = 2.5
+timeout_seconds = 5
+
+[[tail]]
+name = "chat"
+paths = ["/var/log/chat/*.log"]
+format = "json"
+from_start = true
+send = false
+labels = ["team=chat"]
+timestamp = "time"
+line_bytes = 1000
+
+[[tail.rule]]
+metric = "chat_seconds"
+type = "histogram"
+help = "How long it took"
+when = { event = ["chat", "talk"], ok = true }
+pattern = 'took (?P<took>\d+)'
+field = "message"
+value = "took"
+scale = 0.001
+labels = { status = "status", stage = "=llm" }
+buckets = [0.1, 1, 10]
+series_max = 20
+
 [http]
 listen = ["127.0.0.1:9000", "[::1]:9000"]
 web_config = "web-config.yml"
+
+[logs]
+directory = "/var/log/sidetone"
+file = "/var/log/sidetone/all.log"
+application = ["journald", "stdout"]
+audit = ["file", "stdout"]
+diagnostics = "stderr"
+level = "warn"
+diagnostics_level = "debug"
+components = ["http=debug"]
+format = "json"
+rotate_bytes = 5000
+rotate_daily = false
+keep_full_files = 3
+application_days = 9
+audit_days = 36
+diagnostics_days = 3
+lines_per_second = 20
+burst = 30
+mos_below = 3.6
+users = "hash"
+numbers = "mask"
+addresses = "drop"
+hash_key = "sixteen bytes or more"
+audit_key = "/var/lib/sidetone/audit.key"
+checkpoint_lines = 10
+checkpoint_seconds = 6
 
 [limits]
 calls = 1_000
@@ -156,6 +246,13 @@ fn every_key_reaches_what_it_sets() {
 
 #[test]
 fn hep_is_configured_both_ways() {
+    let otlp = read("s.toml", ALL, &BTreeMap::new()).unwrap().otlp;
+    assert!(otlp.is_on() && !otlp.export.compress);
+    assert_eq!(otlp.export.headers[0].1, "Bearer x");
+    assert_eq!(otlp.sampling(1.0), crate::trace::Sampling { ratio: 0.25, mos_bound: 3.1 });
+    assert_eq!(otlp.vantage.as_deref(), Some("edge"));
+    assert_eq!((otlp.export.queue_spans, otlp.export.batch_spans), (1000, 100));
+
     let hep = read("s.toml", ALL, &BTreeMap::new()).unwrap().agent.hep;
     let listens: Vec<_> = hep.incoming.listen.iter().map(ToString::to_string).collect();
     assert_eq!(listens, ["udp:0.0.0.0:9060", "tcp:0.0.0.0:9060", "tcp:[::1]:9061"]);
@@ -191,6 +288,43 @@ fn hep_is_configured_both_ways() {
 }
 
 #[test]
+fn logs_go_where_they_are_told() {
+    let logs = read("s.toml", ALL, &BTreeMap::new()).unwrap().agent.logs;
+    assert_eq!(
+        logs.places,
+        [vec![Place::Stdout, Place::Journald], vec![Place::File, Place::Stdout], vec![Place::Stderr]]
+    );
+    assert_eq!(logs.filter.levels, [Level::Warn, Level::Warn, Level::Debug]);
+    assert!(logs.filter.admits(Stream::Application, Level::Debug, "http"));
+    assert!(!logs.filter.admits(Stream::Application, Level::Info, "call"));
+    assert_eq!(logs.directories(), [Path::new("/var/lib/sidetone"), Path::new("/var/log/sidetone")]);
+
+    let usual = read("s.toml", "", &BTreeMap::new()).unwrap().agent.logs;
+    assert_eq!(usual, crate::log::Settings::default(), "nothing is written where nothing is configured");
+    let unit = [("LOGS_DIRECTORY", "/var/log/sidetone"), ("STATE_DIRECTORY", "/var/lib/sidetone:/else")];
+    let logs = read("s.toml", "", &variables(&unit)).unwrap().agent.logs;
+    assert_eq!(logs.places, [vec![Place::File], vec![Place::File], vec![Place::File]]);
+    assert_eq!(logs.audit_key.as_deref(), Some(Path::new("/var/lib/sidetone/audit.key")));
+
+    let common = [
+        ("LOG_LEVEL", "WARNING"),
+        ("LOG_FORMAT", "json"),
+        ("LOG_FILE", "-"),
+        ("SIDETONE_LOGS_FORMAT", "text"),
+    ];
+    let logs = read("s.toml", "", &with_common(variables(&common))).unwrap().agent.logs;
+    assert_eq!((logs.filter.levels[0], logs.format), (Level::Warn, crate::log::Format::Text));
+    assert_eq!(logs.places, [vec![Place::Stdout], vec![], vec![]]);
+
+    let wrong =
+        "[logs]\naudit = 'file'\nlevel = 'loud'\ncomponents = 'http'\nusers = 'burn'\nhash_key = 'short'\n";
+    let found = problems(wrong, &[]);
+    let places: Vec<_> = found.iter().map(|problem| problem.split(" is wrong").next().unwrap()).collect();
+    let expected = ["audit", "level", "components", "users", "hash_key"].into_iter().zip(2..);
+    assert_eq!(places, expected.map(|(key, line)| format!("s.toml:{line}: logs.{key}")).collect::<Vec<_>>());
+}
+
+#[test]
 fn without_a_file_the_defaults_stand() {
     let config = load(None, &BTreeMap::new()).unwrap();
     assert_eq!(config.observer.limits.calls, crate::limits::Limits::default().calls);
@@ -207,7 +341,7 @@ fn variables_stand_over_the_file() {
         ("SIDETONE_SIP_CORRELATION_HEADERS", "X-A, X-B"),
         ("SIDETONE_CONFIG", "s.toml"),
         ("SIDETONE_HTTP_LISTEN", "127.0.0.1:9000,[::1]:9000"),
-        ("SIDETONE_LOKI_URL", "for a section that is not there yet"),
+        ("SIDETONE_OTHERS_URL", "for a section that is not there"),
         ("PATH", "/bin"),
     ]);
     let config = read("s.toml", "[limits]\ncalls = 'wrong'\nstreams = 7", &given).unwrap();
@@ -359,7 +493,7 @@ fn every_key_is_documented_and_no_other() {
         let (section, name) = key.rsplit_once('.').unwrap();
         let heading = match section {
             "tenants" | "routes" => "### `[[tenants]]`, `[[routes]]`".to_owned(),
-            "trunks" => "### `[[trunks]]`".to_owned(),
+            "trunks" | "processes" | "tail" | "tail.rule" => format!("### `[[{section}]]`"),
             _ if section.contains('"') => "### `[quality.codecs.\"NAME\"]`".to_owned(),
             _ => format!("### `[{section}]`"),
         };

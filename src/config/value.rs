@@ -68,6 +68,18 @@ impl Value for String {
     }
 }
 
+impl Value for Vec<f64> {
+    const KIND: &'static str = "a list of numbers";
+
+    fn of_toml(value: &DeValue<'_>) -> Option<Self> {
+        value.as_array()?.iter().map(|entry| f64::of_toml(entry.get_ref())).collect()
+    }
+
+    fn of_text(text: &str) -> Option<Self> {
+        text.split(',').map(|entry| f64::of_text(entry.trim())).collect()
+    }
+}
+
 /// One text is a list of one; a variable separates them by commas.
 impl Value for Vec<String> {
     const KIND: &'static str = "a list of texts in quotes";

@@ -204,7 +204,7 @@ impl<'a> Sip<'a> {
 /// A list up to this size never touches the disk.
 const IN_MEMORY_BYTES: usize = 1 << 20;
 /// What is gathered before it is spooled: it should not drive everything else out of the cache.
-const CHUNK_BYTES: usize = 32 << 10;
+const CHUNK_BYTES: usize = 128 << 10;
 
 #[cfg(test)]
 mod tests {

@@ -103,6 +103,7 @@ pub(crate) fn call() -> Call {
         mos: Some(4.12),
         streams: vec!["s1".into(), "s2".into()],
         traceparent: None,
+        trail: None,
         why: Why::new(),
     }
 }
@@ -141,6 +142,8 @@ pub(crate) fn registration() -> Registration {
         delay: Some(0.08),
         expires: Some(3600),
         challenged: true,
+        end: Some(START.plus_nanos(80_000_000)),
+        sent_back: Some(START.plus_nanos(20_000_000)),
     }
 }
 
@@ -238,6 +241,7 @@ pub(crate) fn report() -> Report {
 
 pub(crate) fn window() -> Window {
     Window {
+        stream: 1,
         start: START,
         codec: Codec::Pcmu,
         direction: Some(Direction::ToCallee),

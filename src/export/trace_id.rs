@@ -26,20 +26,19 @@ impl TraceId {
         Self(bytes.try_into().unwrap_or_default())
     }
 
-    /// The trace a `traceparent` header names (W3C Trace Context, 3.2); `None` when it is not valid.
+    /// The trace a `traceparent` header names; `None` when it is not valid.
     pub fn of_traceparent(header: &str) -> Option<Self> {
-        let mut fields = header.trim_ascii().split('-');
-        let version = fields.next().filter(|version| version.len() == 2 && is_lower_hex(version))?;
-        let trace = fields.next().filter(|trace| trace.len() == 32 && is_lower_hex(trace))?;
-        let parent = fields.next().filter(|parent| parent.len() == 16 && is_lower_hex(parent))?;
-        fields.next().filter(|flags| flags.len() == 2 && is_lower_hex(flags))?;
-        // Only version 00 is known to have no further fields.
-        let ends = version != "00" || fields.next().is_none();
-        let set = |digits: &str| digits.bytes().any(|digit| digit != b'0');
-        if version == "ff" || !ends || !set(trace) || !set(parent) {
-            return None;
-        }
-        u128::from_str_radix(trace, 16).ok().map(|trace| Self(trace.to_be_bytes()))
+        TraceParent::read(header).map(|parent| parent.trace)
+    }
+
+    /// As it goes over the wire.
+    pub fn bytes(self) -> [u8; 16] {
+        self.0
+    }
+
+    /// The low 56 bits, by which traces are sampled.
+    pub fn low_bits(self) -> u64 {
+        u128::from_be_bytes(self.0) as u64 & ((1 << 56) - 1)
     }
 
     /// The span of the call itself.
@@ -60,6 +59,43 @@ impl TraceId {
         let mut text = self.to_string();
         text.truncate(16);
         text
+    }
+}
+
+impl SpanId {
+    /// As it goes over the wire.
+    pub fn bytes(self) -> [u8; 8] {
+        self.0
+    }
+}
+
+/// A `traceparent` header (W3C Trace Context, 3.2): who asked for the call, and in which trace.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct TraceParent {
+    /// The trace.
+    pub trace: TraceId,
+    /// The span of whoever sent it.
+    pub span: SpanId,
+    /// Whether the sender keeps the trace.
+    pub sampled: bool,
+}
+
+impl TraceParent {
+    /// `None` when it is not valid (MEAS 8.1).
+    pub fn read(header: &str) -> Option<Self> {
+        let mut fields = header.trim_ascii().split('-');
+        let mut field = |length| fields.next().filter(|field| field.len() == length && is_lower_hex(field));
+        let (version, trace, parent, flags) = (field(2)?, field(32)?, field(16)?, field(2)?);
+        // Only version 00 is known to have no further fields.
+        let ends = version != "00" || fields.next().is_none();
+        let trace = u128::from_str_radix(trace, 16).ok().filter(|trace| *trace != 0)?;
+        let parent = u64::from_str_radix(parent, 16).ok().filter(|parent| *parent != 0)?;
+        let flags = u8::from_str_radix(flags, 16).ok()?;
+        (version != "ff" && ends).then_some(Self {
+            trace: TraceId(trace.to_be_bytes()),
+            span: SpanId(parent.to_be_bytes()),
+            sampled: flags & 1 == 1,
+        })
     }
 }
 

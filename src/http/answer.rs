@@ -20,9 +20,9 @@ use serde::Serialize;
 use tokio::time::{Instant, timeout};
 use tracing::Instrument;
 
-use super::auth::Verdict;
+use super::auth::{self, Verdict};
 use super::body::Answer;
-use super::content::{Condition, Content, Health, Part, Refusal};
+use super::content::{Access, Condition, Content, Health, Part, Refusal};
 use super::gzip;
 use super::negotiate::{Format, takes_gzip, takes_html, takes_json};
 use super::pace::Pace;
@@ -52,6 +52,11 @@ impl Answering {
         let template = route.as_ref().map_or(OTHER, Route::index);
         let path = TEMPLATES.get(template).copied().unwrap_or_default();
         let request_id = id.to_str().unwrap_or_default();
+        let is_call_data = route.as_ref().is_ok_and(Route::is_call_data);
+        let call_id = match &route {
+            Ok(Route::Call(call_id)) => Some(call_id.clone()),
+            _ => None,
+        };
         // As severe as can be, so that no filter for severe lines loses the identifier that goes with them.
         let span = tracing::error_span!("request", request_id, method = %request.method(), path);
         let (reply, zipped) = async {
@@ -65,6 +70,18 @@ impl Answering {
             let (status, took) = (reply.status, begun.elapsed());
             self.server.stats.answered(template, request.method(), status, took);
             let (status, client, seconds) = (status.as_u16(), self.client.to_canonical(), took.as_secs_f64());
+            // Whoever was turned away for asking too often, or wrongly, was shown nothing.
+            if is_call_data && matches!(status, 200 | 401 | 404) {
+                let call_id = call_id.as_deref();
+                self.content.accessed(&Access {
+                    request_id,
+                    client,
+                    user: self.user(&request, status),
+                    path,
+                    call_id,
+                    status,
+                });
+            }
             // A probe that finds something wrong comes every few seconds; /health tells the same.
             if status >= 500 && !matches!(path, "/health" | "/ready") {
                 tracing::warn!(status, %client, seconds, "answered");
@@ -127,6 +144,12 @@ impl Answering {
             return Reply::error(StatusCode::BAD_REQUEST, "the query cannot be decoded, or is too long");
         };
         self.content(route, &query, request.headers()).await
+    }
+
+    /// As whom the client is known, where it has to be.
+    fn user(&self, request: &Request<Incoming>, status: u16) -> Option<String> {
+        let is_asked = self.server.web.load().gate.is_some() && status != StatusCode::UNAUTHORIZED;
+        request.headers().get(AUTHORIZATION).filter(|_| is_asked).and_then(auth::user)
     }
 
     async fn content(&self, route: Route, query: &Query, headers: &HeaderMap) -> Reply {

@@ -172,6 +172,11 @@ pub(crate) fn cost(hash: &str) -> Option<u32> {
     Some(parts.get_cost())
 }
 
+/// The user that a header names.
+pub(crate) fn user(authorization: &HeaderValue) -> Option<String> {
+    credentials(authorization).map(|(user, _)| user)
+}
+
 /// User and password of `Basic dXNlcjpwYXNzd29yZA==`.
 fn credentials(authorization: &HeaderValue) -> Option<(String, String)> {
     let (scheme, encoded) = authorization.to_str().ok()?.split_once(' ')?;

@@ -1,6 +1,7 @@
 //! What is served: the border between the listener and the agent.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::pin::Pin;
 
 use serde::Serialize;
@@ -37,8 +38,28 @@ pub trait Content: Send + Sync + 'static {
     /// The streams that the query asks for, as JSON.
     fn streams<'a>(&'a self, query: &'a Query) -> Later<'a, Result<Vec<u8>, Refusal>>;
 
+    /// Somebody was given call data, or was refused it.
+    fn accessed(&self, _access: &Access<'_>) {}
+
     /// The configuration without its secrets, as JSON.
     fn config(&self) -> Later<'_, Result<Vec<u8>, Refusal>>;
+}
+
+/// A request for call data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Access<'a> {
+    /// Identifier of the request.
+    pub request_id: &'a str,
+    /// Who asked.
+    pub client: IpAddr,
+    /// As whom, if a password was asked for and was right.
+    pub user: Option<String>,
+    /// What was asked for, as a template.
+    pub path: &'static str,
+    /// Which call was asked for.
+    pub call_id: Option<&'a str>,
+    /// What it was answered.
+    pub status: u16,
 }
 
 /// Why there is no answer.

@@ -63,6 +63,11 @@ impl Route {
         })
     }
 
+    /// Whether it tells who spoke with whom.
+    pub(crate) fn is_call_data(&self) -> bool {
+        matches!(self, Self::Calls | Self::Call(_) | Self::Streams)
+    }
+
     /// Which of [`TEMPLATES`] it is.
     pub(crate) fn index(&self) -> usize {
         match self {

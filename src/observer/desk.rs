@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::hash::BuildHasher;
+use std::hint::black_box;
 
 use foldhash::fast::RandomState;
 
@@ -11,9 +12,11 @@ use super::flow::Flow;
 use super::media::Media;
 use super::repeat::{Overheard, Repeats};
 use crate::Stamp;
-use crate::call::{Arrival, CallKey, Calls, Notice};
+use crate::call::{Arrival, CallKey, Calls, Named, Notice, Routed, Side};
 use crate::demux::{self, Kind};
-use crate::event::{Event, Live, LiveCall, MirrorKind, Mirrored, Sink, SipTransport, Totals, Via};
+use crate::event::{
+    Described, Event, Live, LiveCall, MirrorKind, Mirrored, Role, Sink, SipTransport, Totals, Via,
+};
 use crate::hep;
 use crate::rtp::header::Header;
 use crate::rtp::packet::Packet as RtpPacket;
@@ -51,6 +54,26 @@ struct Talk {
     malformed: u64,
     decode_hep: bool,
     mirror: bool,
+}
+
+/// A datagram that is a SIP message, that message, and what it is called.
+#[derive(Clone, Copy)]
+pub(crate) struct Read<'a> {
+    pub(crate) packet: Packet<'a>,
+    pub(crate) message: sip::Message<'a>,
+    pub(crate) name: Option<Named<'a>>,
+}
+
+impl Arrival {
+    fn of_udp(stamp: Stamp, packet: &Packet<'_>) -> Self {
+        Self {
+            stamp,
+            source: packet.source,
+            destination: packet.destination,
+            transport: SipTransport::Udp,
+            via: Via::Wire,
+        }
+    }
 }
 
 impl Desk {
@@ -105,7 +128,7 @@ impl Desk {
                 };
                 if let Some(start) = sip::start(message.bytes) {
                     talk.pass_on(&at, message.bytes, sink);
-                    start.with_message(|message| talk.sip(&at, message, media, sink));
+                    start.with_message(|message| talk.unnamed(&at, message, media, sink));
                 }
             }),
         }
@@ -167,7 +190,10 @@ impl Desk {
                     *talk.skipped.entry(kind.name()).or_default() += 1;
                     return;
                 };
-                start.with_message(|message| self.message(stamp, packet, message, sink));
+                start.with_message(|message| {
+                    let name = self.talk.calls.name(&Arrival::of_udp(stamp, packet), message);
+                    self.message(stamp, &Read { packet: *packet, message: *message, name }, sink);
+                });
             }
         }
     }
@@ -179,28 +205,27 @@ impl Desk {
         sip::start(payload).filter(|_| may_be)
     }
 
-    /// A UDP datagram that is this SIP message.
-    pub(crate) fn message(
-        &mut self,
-        stamp: Stamp,
-        packet: &Packet<'_>,
-        message: &sip::Message<'_>,
-        sink: &mut impl Sink,
-    ) {
+    /// Names the messages that come next, and draws what they will need into the cache.
+    pub(crate) fn look_ahead(&self, messages: &mut [Read<'_>]) {
+        let calls = &self.talk.calls;
+        for Read { packet, message, name } in messages.iter_mut() {
+            *name = calls.name(&Arrival::of_udp(Stamp(0), packet), message);
+        }
+        let touched = messages.iter().filter_map(|read| read.name.as_ref()).map(|name| calls.touch(name));
+        black_box(touched.fold(0, |sum, touched| sum ^ touched));
+    }
+
+    /// A UDP datagram that is a SIP message.
+    pub(crate) fn message(&mut self, stamp: Stamp, read: &Read<'_>, sink: &mut impl Sink) {
         let Self { media, talk, .. } = self;
+        let Read { packet, message, name } = read;
         if talk.repeats.captured_twice(stamp, packet) {
             media.counters.capture_duplicates += 1;
             return;
         }
-        let at = Arrival {
-            stamp,
-            source: packet.source,
-            destination: packet.destination,
-            transport: SipTransport::Udp,
-            via: Via::Wire,
-        };
+        let at = Arrival::of_udp(stamp, packet);
         talk.pass_on(&at, packet.payload, sink);
-        talk.sip(&at, message, media, sink);
+        talk.sip(&at, message, *name, media, sink);
     }
 
     /// A HEP record that was sent to us.
@@ -225,8 +250,9 @@ impl Desk {
     }
 
     /// Everything that is up.
-    pub(crate) fn live(&self, live: &mut Live) {
+    pub(crate) fn live(&mut self, live: &mut Live) {
         let Self { media, talk, .. } = self;
+        media.settle();
         for (key, call) in talk.calls.live() {
             let (codec, one_way) = media.heard_of(key, &mut live.streams, live.calls.len() as u32);
             live.calls.push(LiveCall {
@@ -454,17 +480,30 @@ impl Talk {
     /// What should be a message.
     fn text(&mut self, at: &Arrival, bytes: &[u8], media: &mut Media, sink: &mut impl Sink) {
         match sip::scan(bytes) {
-            Some(message) => self.sip(at, &message, media, sink),
+            Some(message) => self.unnamed(at, &message, media, sink),
             None => self.malformed += 1,
         }
     }
 
-    fn sip(&mut self, at: &Arrival, message: &sip::Message<'_>, media: &mut Media, sink: &mut impl Sink) {
+    fn unnamed(&mut self, at: &Arrival, message: &sip::Message<'_>, media: &mut Media, sink: &mut impl Sink) {
+        self.sip(at, message, self.calls.name(at, message), media, sink);
+    }
+
+    fn sip(
+        &mut self,
+        at: &Arrival,
+        message: &sip::Message<'_>,
+        name: Option<Named<'_>>,
+        media: &mut Media,
+        sink: &mut impl Sink,
+    ) {
         for defect in message.defects.iter() {
             *self.defects.entry(defect.name()).or_default() += 1;
         }
         let body = body::find(message);
-        if let Some(report) = VoiceQuality::read(body.vq_rtcpxr) {
+        if !body.vq_rtcpxr.is_empty()
+            && let Some(report) = VoiceQuality::read(body.vq_rtcpxr)
+        {
             self.published(at.stamp, &report, sink);
         }
         let described = !body.sdp.is_empty();
@@ -472,7 +511,7 @@ impl Talk {
             sdp::parse(body.sdp, &mut self.session);
         }
         let session = described.then_some(&self.session);
-        let routed = self.calls.message(at, message, session, &mut self.notices);
+        let routed = self.calls.named_message(at, message, name, session, &mut self.notices);
         if let Some(routed) = &routed {
             if let (Some(key), StartLine::Request { method: Method::Info, .. }) = (body.dtmf, message.start) {
                 self.calls.key_pressed(routed, key);
@@ -486,10 +525,32 @@ impl Talk {
             && !routed.retransmission
         {
             media.announce(routed.call, routed.side, &self.session);
+            if routed.hop == 0 && sink.wants_described() {
+                self.tell_description(at.stamp, &routed, message, sink);
+            }
         }
         if !self.notices.is_empty() {
             self.tell(media, sink);
         }
+    }
+
+    /// Tells of the description that was just read.
+    fn tell_description(
+        &self,
+        stamp: Stamp,
+        routed: &Routed,
+        message: &sip::Message<'_>,
+        sink: &mut impl Sink,
+    ) {
+        let Some(call_id) = self.calls.get(routed.call).map(|call| call.call_id()) else { return };
+        let role = match message.start {
+            StartLine::Request { method: Method::Ack | Method::Prack, .. } | StartLine::Response { .. } => {
+                Role::Answer
+            }
+            StartLine::Request { .. } => Role::Offer,
+        };
+        let by_caller = routed.side == Side::Caller;
+        sink.described(&Described { stamp, call_id: &call_id, by_caller, role, session: &self.session });
     }
 
     /// A voice quality report, passed on once.

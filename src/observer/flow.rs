@@ -19,6 +19,9 @@ pub(crate) enum Flow {
 }
 
 impl FlowV4 {
+    /// No flow.
+    pub(crate) const NONE: Self = Self(0, 0);
+
     #[inline]
     pub(crate) fn new(
         source: u32,

@@ -30,6 +30,13 @@ impl FlowIndex {
         Self { entries: vec![HOLE; LEAST], len: 0 }
     }
 
+    /// Draws the home of a hash into the cache; the value means nothing.
+    #[inline]
+    pub(crate) fn touch(&self, hash: u64) -> u64 {
+        let home = hash as u32 as usize & (self.entries.len() - 1);
+        self.entries.get(home).map_or(0, |entry| entry.tag.into())
+    }
+
     /// The first number under this hash that `is_it`.
     #[inline]
     pub(crate) fn find(&self, hash: u64, mut is_it: impl FnMut(u32) -> bool) -> Option<u32> {

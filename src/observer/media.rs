@@ -13,11 +13,12 @@ mod live;
 
 use std::collections::VecDeque;
 use std::net::IpAddr;
+use std::num::NonZeroU32;
 
 use foldhash::fast::RandomState;
 use hashbrown::HashMap;
 
-use super::Known;
+use super::ahead::Known;
 use super::feedback::Named;
 use super::flow::{Flow, FlowV4};
 use super::flow_index::FlowIndex;
@@ -38,7 +39,7 @@ use crate::rtp::round_trip::RoundTrips;
 use crate::rtp::stream::{Formats, Stream};
 use crate::rtp::window::Closed;
 use crate::sip::sdp;
-use crate::wire::Endpoint;
+use crate::wire::{Endpoint, Frame};
 
 /// All media state.
 pub(crate) struct Media {
@@ -85,27 +86,28 @@ pub(crate) struct Counters {
     pub(crate) targets_refused: u64,
 }
 
-/// A stream and what is known of it. In order of use, on cache lines of its own: a packet touches the first six.
+/// A stream and what is known of it. In order of use, on cache lines of its own: a packet that comes as expected
+/// touches the first two.
 #[repr(C, align(64))]
 pub(crate) struct Slot {
     flow: Flow,
+    pub(crate) stream: Stream,
     hop: HopMatch,
     /// Its call was found by the sender's endpoint: formats are those of the sender's own description.
     by_source: bool,
     direction: Option<Direction>,
     origin: Origin,
     dscp: u8,
-    pub(crate) stream: Stream,
-    pub(crate) reported: Option<Box<Reported>>,
-    pub(crate) call: Option<CallKey>,
-    serial: u32,
-    worst_window: f32,
     pub(crate) ending: Option<Ending>,
     early: bool,
     /// Seconds for which it and its successor on the same 5-tuple both flowed (MEAS 1.9).
     overlap_seconds: u8,
     /// Found without SDP, and its pace is that of no clock; `None` until a window has shown it.
     implausible: Option<bool>,
+    pub(crate) reported: Option<Box<Reported>>,
+    pub(crate) call: Option<CallKey>,
+    serial: u32,
+    worst_window: f32,
 }
 
 /// Why a stream is over as soon as it is silent for 1 s.
@@ -120,13 +122,14 @@ pub(crate) enum Ending {
 /// The search for the same media on another 5-tuple (MEAS 1.11.4).
 #[derive(Clone, Copy, Debug)]
 struct HopMatch {
-    /// Stream of the same SSRC that may be an earlier hop; NONE = not looking, BY_PAYLOAD = one of any SSRC.
-    candidate: u32,
+    /// While it goes on, the stream of the same SSRC that may be an earlier hop, or `BY_PAYLOAD` = one of any SSRC;
+    /// afterwards the serial of the first hop.
+    of: u32,
+    looking: bool,
     looked: u8,
     equal: u8,
-    /// Place behind the first hop, and the first hop's serial.
+    /// Place behind the first hop.
     place: u8,
-    first: u32,
 }
 
 /// A stream that carries on one of another call, if calls agree that both are legs of one.
@@ -137,7 +140,8 @@ pub(crate) struct SameMedia {
     pub(crate) relay: Option<IpAddr>,
     stream: u32,
     serial: u32,
-    before: HopMatch,
+    /// Serial of the first hop, and the place behind it of the hop before.
+    before: (u32, u8),
 }
 
 /// An endpoint that SDP named.
@@ -153,7 +157,7 @@ struct Target {
 
 #[derive(Default)]
 struct CallMedia {
-    generation: u32,
+    generation: Option<NonZeroU32>,
     on_hold: bool,
     targets: Vec<Endpoint>,
     streams: Vec<u32>,
@@ -219,10 +223,21 @@ impl Media {
         }
     }
 
-    /// The number of the stream that this flow most probably is; [`Self::offer`] makes sure.
     #[inline]
-    pub(crate) fn guess(&self, flow: FlowV4) -> Option<u32> {
-        self.flows.find(flow.hash_with(&self.hasher), |_| true)
+    pub(crate) fn hash(&self, flow: FlowV4) -> u64 {
+        flow.hash_with(&self.hasher)
+    }
+
+    /// Draws the place of a flow in the table into the cache; the value means nothing.
+    #[inline]
+    pub(crate) fn touch_place(&self, hash: u64) -> u64 {
+        self.flows.touch(hash)
+    }
+
+    /// The number of the stream that a flow of this hash most probably is; [`Self::offer`] makes sure.
+    #[inline]
+    pub(crate) fn guess(&self, hash: u64) -> u32 {
+        self.flows.find(hash, |_| true).unwrap_or(NONE)
     }
 
     /// The call that RTCP between these endpoints is about: its media use the same ports, or those just below
@@ -242,35 +257,34 @@ impl Media {
 
     /// Draws a stream's state into the cache; the value means nothing.
     #[inline]
-    pub(crate) fn touch(&self, index: u32) -> u64 {
-        self.streams.get(index).map_or(0, |slot| slot.stream.touch())
+    pub(crate) fn touch(&self, index: u32, seq: u16, stamp: Stamp) -> u64 {
+        self.streams.get(index).map_or(0, |slot| slot.stream.touch(seq, stamp))
     }
 
     /// Takes a packet if it belongs to the stream that was guessed.
     #[inline]
-    pub(crate) fn offer(&mut self, known: &Known<'_>, sink: &mut impl Sink) -> bool {
+    pub(crate) fn offer(&mut self, frame: &Frame<'_>, known: &Known, sink: &mut impl Sink) -> bool {
         let Some(slot) = self.streams.get_mut(known.guess) else { return false };
         if slot.flow != Flow::V4(known.flow) {
             return false;
         }
-        let formats = Lookup { targets: &self.targets, flow: &slot.flow, by_source: slot.by_source };
-        slot.stream.push(&known.packet, &formats, &mut self.closed);
-        if slot.hop.candidate != NONE {
-            self.look_for_earlier_hop(known.guess, &known.packet);
-        }
-        if !self.closed.is_empty() {
-            self.tell_windows(known.guess, sink);
+        let Some(packet) = known.packet(frame) else { return false };
+        if !slot.stream.note(&packet) {
+            self.push(known.guess, &packet, sink);
         }
         true
     }
 
-    /// One packet of a live stream.
+    /// One packet of a live stream, with all that it brings.
+    #[inline(never)]
     pub(crate) fn push(&mut self, index: u32, packet: &Packet<'_>, sink: &mut impl Sink) {
         let Some(slot) = self.streams.get_mut(index) else { return };
         let formats = Lookup { targets: &self.targets, flow: &slot.flow, by_source: slot.by_source };
         slot.stream.push(packet, &formats, &mut self.closed);
-        if slot.hop.candidate != NONE {
+        if slot.hop.looking {
             self.look_for_earlier_hop(index, packet);
+        } else {
+            slot.stream.expect();
         }
         if !self.closed.is_empty() {
             self.tell_windows(index, sink);
@@ -346,7 +360,7 @@ impl Media {
             by_source,
             early: false,
             overlap_seconds: 0,
-            hop: HopMatch { candidate, looked: 0, equal: 0, place: 0, first: self.serial },
+            hop: HopMatch::new(candidate, self.serial),
             ending: None,
             reported: None,
             worst_window: f32::INFINITY,
@@ -480,8 +494,11 @@ impl Media {
         }
     }
 
+    /// A stream, with every packet of it worked off.
     pub(crate) fn slot(&mut self, index: u32) -> Option<&mut Slot> {
-        self.streams.get_mut(index)
+        let slot = self.streams.get_mut(index)?;
+        slot.stream.settle();
+        Some(slot)
     }
 
     /// The newest stream of an SSRC.
@@ -582,10 +599,11 @@ fn call_media(calls: &mut Vec<Option<CallMedia>>, call: CallKey) -> Option<&mut 
     }
     let slot = calls.get_mut(index)?;
     // What an earlier call left in the slot is nobody's.
-    if slot.as_ref().is_none_or(|media| media.generation < call.generation) {
-        *slot = Some(CallMedia { generation: call.generation, ..CallMedia::default() });
+    let generation = Some(call.generation);
+    if slot.as_ref().is_none_or(|media| media.generation < generation) {
+        *slot = Some(CallMedia { generation, ..CallMedia::default() });
     }
-    slot.as_mut().filter(|media| media.generation == call.generation)
+    slot.as_mut().filter(|media| media.generation == generation)
 }
 
 const NONE: u32 = u32::MAX;
@@ -615,6 +633,6 @@ mod tests {
     fn what_every_packet_touches_lies_together() {
         let line = |offset: usize| (offset_of!(Slot, stream) + offset) / 64;
         let [whole_lines, first] = [size_of::<Slot>() % 64, offset_of!(Slot, flow)];
-        assert_eq!((whole_lines, first, line(Stream::HOT_BYTES)), (0, 0, 5));
+        assert_eq!((whole_lines, first, line(Stream::HOT_BYTES - 1)), (0, 0, 1));
     }
 }

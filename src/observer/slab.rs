@@ -64,6 +64,11 @@ impl<T> Slab<T> {
             .filter_map(|(index, slot)| Some((index as u32, slot.as_ref()?)))
     }
 
+    /// All entries, to be changed.
+    pub(crate) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.chunks.iter_mut().flatten().filter_map(Option::as_mut)
+    }
+
     /// Of the next `sample` entries from `hand` on, the number of the one with the smallest key.
     pub(crate) fn around<K: Ord>(&self, hand: &mut u32, sample: usize, key: impl Fn(&T) -> K) -> Option<u32> {
         let slots = self.slots;

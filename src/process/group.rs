@@ -14,7 +14,7 @@ use super::snapshot::{Fds, Figures, Memory};
 use super::stat::Stat;
 use super::status::Status;
 use super::threads::Threads;
-use super::udp::{Drops, Udp};
+use super::udp::{Drops, Socket, Udp};
 
 /// A process that is followed, as it was last seen.
 #[derive(Debug)]
@@ -28,6 +28,7 @@ pub(super) struct Member {
     pub(super) fd_limit: Option<u64>,
     pub(super) oom_score: Option<u64>,
     pub(super) map: Option<MemoryMap>,
+    pub(super) map_missing: Option<Missing>,
     pub(super) place: Place,
     /// Names its network namespace.
     pub(super) network: Option<u64>,
@@ -48,6 +49,7 @@ impl Member {
             fd_limit: None,
             oom_score: None,
             map: None,
+            map_missing: None,
             place: Place::default(),
             network: None,
             threads: Threads::default(),
@@ -75,7 +77,8 @@ pub(super) struct Group {
     cgroups: HashMap<Place, Cgroup>,
     cgroup: Option<Cgroup>,
     drops: Drops,
-    pub(super) udp: Option<Udp>,
+    udp: Option<Udp>,
+    pub(super) udp_missing: Option<Missing>,
     pub(super) heap_pace: Pace,
     pub(super) heap_failures: u64,
     pub(super) heap_unsupported: Option<String>,
@@ -98,6 +101,7 @@ impl Group {
             cgroup: None,
             drops: Drops::default(),
             udp: None,
+            udp_missing: None,
             heap_pace: Pace::default(),
             heap_failures: 0,
             heap_unsupported: None,
@@ -158,9 +162,12 @@ impl Group {
         self.cgroups = now.into_iter().collect();
     }
 
-    /// Takes the sockets as they are now; `None` when nobody can tell which they are.
-    pub(super) fn take_sockets(&mut self, sockets: Option<Vec<super::udp::Socket>>) {
-        self.udp = sockets.map(|sockets| self.drops.take(sockets.into_iter()));
+    /// Takes the sockets as they are now, or why nobody can tell which they are.
+    pub(super) fn take_sockets(&mut self, sockets: Result<Vec<Socket>, Missing>) {
+        (self.udp, self.udp_missing) = match sockets {
+            Ok(sockets) => (Some(self.drops.take(sockets.into_iter())), None),
+            Err(missing) => (None, Some(missing)),
+        };
     }
 
     /// What the group is together; `None` when there is nothing to tell of it: one that was asked for is told of although

@@ -26,9 +26,12 @@ mod tcache;
 
 use serde::Serialize;
 
+use super::maps::Maps;
 use super::memory::{Fault, Memory};
+pub(super) use allocator::is_loader;
 use arena::Arena;
 use chunks::{Sums, Walker};
+use globals::Globals;
 use reading::Reading;
 
 /// What one walk found, bytes. `uordblks` of mallinfo2 is `in_use + cached - mmapped`, its `fordblks` is `free`, its
@@ -57,6 +60,8 @@ pub struct Heap {
     pub free_chunks: u64,
     /// The largest of them.
     pub largest_free: u64,
+    /// Of the committed bytes, those in memory; none where not all mappings of chunks were found.
+    pub resident: Option<u64>,
     /// Share of what the arenas got from the kernel that was seen.
     pub coverage: f64,
     /// What it took: bytes read from the process.
@@ -170,34 +175,42 @@ pub fn attempt(memory: &impl Memory) -> Result<Heap, Failure> {
     let maps = memory.maps()?;
     let libc = allocator::find(memory, &maps)?;
     let globals = globals::find(&reading, &maps, &libc)?;
-    let arenas = Arena::all(&reading, &maps, globals.main_arena)?;
-    let mut walker = Walker::new(&reading, &maps);
+    add_up(&reading, &maps, &globals)
+}
+
+fn add_up<M: Memory>(reading: &Reading<'_, M>, maps: &Maps, globals: &Globals) -> Result<Heap, Failure> {
+    let arenas = Arena::all(reading, maps, globals.main_arena)?;
+    let mut walker = Walker::new(reading, maps);
     let mut heap = Heap { arenas: arenas.len() as u64, ..Heap::default() };
-    let (mut walked, mut system) = (0, 0);
+    let (mut walked, mut system) = (0_u64, 0_u64);
     let mut sums = Sums::default();
     for arena in &arenas {
         let before = sums.bytes();
-        arena.walk(&reading, &maps, &globals, &mut walker, &mut sums)?;
-        heap.fast += fastbins::bytes(&reading, &maps, arena.address, sums.used)?;
+        arena.walk(reading, maps, globals, &mut walker, &mut sums)?;
+        heap.fast = heap.fast.saturating_add(fastbins::bytes(reading, maps, arena.address, sums.used)?);
         walked += sums.bytes() - before;
-        system += arena.system_bytes;
+        // What it says of itself: in a heap that lies it is anything.
+        system = system.saturating_add(arena.system_bytes);
     }
     heap.coverage = if system == 0 { 1.0 } else { (walked as f64 / system as f64).min(1.0) };
     if heap.coverage < LEAST_COVERAGE {
         return Err(Unsupported::Partly((heap.coverage * 100.0) as u8).into());
     }
     heap.cached = walker.cached(globals.tcache_count)?;
-    heap.mmapped = mmapped::bytes(&reading, &maps, &globals)?;
-    if heap.fast + heap.cached > sums.used {
+    heap.mmapped = mmapped::bytes(reading, maps, globals)?;
+    if heap.fast.saturating_add(heap.cached) > sums.used {
         return Err(Failure::Incoherent("more is cached than was handed out"));
     }
-    heap.committed = walked + heap.mmapped;
-    heap.in_use = sums.used - heap.fast - heap.cached + sums.overhead + heap.mmapped;
-    heap.free = sums.free + sums.top + heap.fast;
+    heap.committed = walked.saturating_add(heap.mmapped);
+    heap.in_use = (sums.used - heap.fast - heap.cached + sums.overhead).saturating_add(heap.mmapped);
+    heap.free = (sums.free + sums.top).saturating_add(heap.fast);
     heap.top = sums.top;
     heap.chunks = sums.chunks;
     heap.free_chunks = sums.free_chunks;
     heap.largest_free = sums.largest_free;
+    heap.resident = mmapped::resident(reading, maps, heap.mmapped)?
+        .zip(walker.resident(walked)?)
+        .map(|(mmapped, arenas)| mmapped.saturating_add(arenas));
     heap.read = reading.bytes_read();
     Ok(heap)
 }

@@ -22,7 +22,7 @@ use super::files::{self, Buffer, SMALL};
 use super::group::{Clock, Group, Member};
 use super::host::{self, Host};
 use super::pace::Pace;
-use super::privileged::{Missing, Privileged, Right};
+use super::privileged::{Missing, Privileged};
 use super::settings::{Allocations, Rule, Settings};
 use super::snapshot::{Figures, Lack, PollerStats, Snapshot};
 use super::stat::Stat;
@@ -37,6 +37,8 @@ pub struct Poller {
     groups: Vec<Group>,
     members: BTreeMap<u32, Member>,
     decided: HashMap<u32, Decision>,
+    /// What the pid files of the rules said.
+    tops: Vec<Option<u32>>,
     privileged: Box<dyn Privileged>,
     mounts: Mounts,
     buffer: Buffer,
@@ -56,6 +58,8 @@ struct Decision {
     process: Process,
     command: [u8; 16],
     rule: Option<usize>,
+    /// What would have been good to know.
+    lack: Option<Lack>,
     /// When it was decided.
     at: f64,
 }
@@ -72,6 +76,7 @@ impl Poller {
             groups: Vec::new(),
             members: BTreeMap::new(),
             decided: HashMap::new(),
+            tops: Vec::new(),
             privileged,
             mounts,
             buffer,
@@ -141,6 +146,12 @@ impl Poller {
         }
         self.look_at_cgroups();
         self.look_at_sockets(&seen, now);
+        for group in &self.groups {
+            if let Some(lack) = group.udp_missing.as_ref().and_then(|missing| Lack::of("udp_drops", missing))
+            {
+                self.lacks.entry(lack).or_default().insert(group.rule.name.clone());
+            }
+        }
         self.look_at_heaps(now);
         let (host, interfaces) = (self.settings.host, &self.interfaces);
         let shows =
@@ -185,6 +196,10 @@ impl Poller {
     /// Those that a rule fits, and which.
     fn choose(&mut self, seen: &[Seen], now: f64) -> Vec<(Process, usize)> {
         let tops: Vec<_> = (0..self.rules.len()).map(|rule| self.top(rule)).collect();
+        if tops != self.tops {
+            self.decided.clear();
+        }
+        let by_file = self.rules.iter().find(|rule| !rule.executable.is_empty());
         let mut chosen = Vec::new();
         let mut refused = 0;
         let mut decided = HashMap::with_capacity(seen.len());
@@ -202,14 +217,11 @@ impl Poller {
                 };
                 let mut eyes = Eyes::new(process, &mut self.buffer, self.privileged.as_mut());
                 let rule = choose::decide(&self.rules, one, below, &mut eyes);
-                let lack = eyes.lack;
-                if let Some((lack, rule)) =
-                    lack.zip(self.rules.iter().find(|rule| !rule.executable.is_empty()))
-                {
-                    self.lacks.entry(lack).or_default().insert(rule.name.clone());
-                }
-                Decision { process, command: one.stat.command, rule, at: now }
+                Decision { process, command: one.stat.command, rule, lack: eyes.lack, at: now }
             });
+            if let Some((lack, rule)) = decision.lack.as_ref().zip(by_file) {
+                self.lacks.entry(lack.clone()).or_default().insert(rule.name.clone());
+            }
             match decision.rule {
                 Some(rule) if chosen.len() < MOST_FOLLOWED => chosen.push((process, rule)),
                 Some(_) => refused += 1,
@@ -218,6 +230,7 @@ impl Poller {
             decided.insert(one.pid, decision);
         }
         self.decided = decided;
+        self.tops = tops;
         self.stats.refused = refused;
         chosen
     }
@@ -305,16 +318,14 @@ impl Poller {
             }
             member.network = statat(&directory, "net/udp", AtFlags::empty()).ok().map(|stat| stat.st_ino);
         }
-        let map = if is_slow || is_new { Some(self.privileged.memory_map(process)) } else { None };
-        match map {
-            Some(Ok(map)) => member.map = Some(map),
-            Some(Err(missing)) => {
-                member.map = None;
-                lack("proportional_memory", &missing);
+        if is_slow || is_new {
+            match self.privileged.memory_map(process) {
+                Ok(map) => (member.map, member.map_missing) = (Some(map), None),
+                Err(missing) => (member.map, member.map_missing) = (None, Some(missing)),
             }
-            // Said at each poll as long as it holds.
-            None if member.map.is_none() => lack("proportional_memory", &Missing::Right(Right::Ptrace)),
-            None => {}
+        }
+        if let Some(missing) = &member.map_missing {
+            lack("proportional_memory", missing);
         }
         if group.rule.allocations == Allocations::Malloc {
             match self.privileged.allocations(process) {
@@ -380,12 +391,12 @@ impl Poller {
         seen: &[Seen],
         tables: &HashMap<u64, Vec<udp::Socket>>,
         users: &mut Option<Users>,
-    ) -> Option<Vec<udp::Socket>> {
+    ) -> Result<Vec<udp::Socket>, Missing> {
         let members: Vec<_> = self.members.values().filter(|member| member.group == group).collect();
-        let networks: BTreeSet<_> = members.iter().map(|member| member.network).collect::<Option<_>>()?;
         if members.is_empty() {
-            return None;
+            return Err(Missing::Gone);
         }
+        let networks: BTreeSet<_> = members.iter().filter_map(|member| member.network).collect();
         let of_networks = networks.iter().filter_map(|network| tables.get(network)).flatten();
         let mut inodes = Vec::new();
         let looked = members.iter().try_for_each(|member| {
@@ -394,22 +405,22 @@ impl Poller {
                 other => other,
             }
         });
-        let missing = match looked {
-            Ok(()) => {
-                let inodes: HashSet<_> = inodes.into_iter().collect();
-                return Some(of_networks.filter(|socket| inodes.contains(&socket.inode)).copied().collect());
-            }
-            Err(missing) => missing,
+        let Err(missing) = looked else {
+            let inodes: HashSet<_> = inodes.into_iter().collect();
+            return Ok(of_networks.filter(|socket| inodes.contains(&socket.inode)).copied().collect());
         };
+        // Root is nobody's own: sockets are opened as root before another user is taken.
+        let own: BTreeSet<u32> = members.iter().map(|member| member.status.user.unwrap_or(0)).collect();
+        if own.contains(&0) {
+            return Err(missing);
+        }
         let users = users.get_or_insert_with(|| Users::read(seen, &self.members, &mut self.buffer));
-        let own: Option<BTreeSet<u32>> = members.iter().map(|member| member.status.user).collect();
-        if let Some(own) = own.filter(|own| own.iter().all(|user| users.is_only_of(*user, group))) {
-            return Some(of_networks.filter(|socket| own.contains(&socket.user)).copied().collect());
+        if !own.iter().all(|user| users.is_only_of(*user, group)) {
+            return Err(missing);
         }
-        if let Some((lack, group)) = Lack::of("udp_drops", &missing).zip(self.groups.get(group)) {
-            self.lacks.entry(lack).or_default().insert(group.rule.name.clone());
-        }
-        None
+        let sockets: Vec<_> = of_networks.filter(|socket| own.contains(&socket.user)).copied().collect();
+        // None: they may have been opened as root all the same.
+        if sockets.is_empty() { Err(missing) } else { Ok(sockets) }
     }
 
     fn look_at_heaps(&mut self, now: f64) {
@@ -544,10 +555,8 @@ impl Users {
         Self(users)
     }
 
-    /// Root is nobody's own: sockets are opened as root before another user is taken.
     fn is_only_of(&self, user: u32, group: usize) -> bool {
-        user != 0
-            && self.0.get(&user).is_some_and(|groups| groups.len() == 1 && groups.contains(&Some(group)))
+        self.0.get(&user).is_some_and(|groups| groups.len() == 1 && groups.contains(&Some(group)))
     }
 }
 

@@ -15,6 +15,7 @@ use std::{fmt, io};
 
 use rustix::fd::OwnedFd;
 use rustix::fs::{CWD, Dir, readlinkat};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::files::{Buffer, SMALL};
 use super::stat::Stat;
@@ -56,7 +57,7 @@ pub trait Privileged: fmt::Debug + Send {
 }
 
 /// Why a figure is absent.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum Missing {
     /// The process has ended.
     #[error("the process has ended")]
@@ -73,7 +74,9 @@ pub enum Missing {
 }
 
 /// A right, and how to give it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error)]
+#[derive(
+    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, thiserror::Error, Serialize, Deserialize,
+)]
 pub enum Right {
     /// To look into other processes.
     #[error("it takes CAP_SYS_PTRACE")]
@@ -84,6 +87,14 @@ pub enum Right {
 }
 
 impl Right {
+    /// What Linux calls it.
+    pub fn capability(self) -> &'static str {
+        match self {
+            Self::Ptrace => "CAP_SYS_PTRACE",
+            Self::Perfmon => "CAP_PERFMON",
+        }
+    }
+
     /// What to do to give it.
     pub fn hint(self) -> &'static str {
         match self {
@@ -98,7 +109,7 @@ impl Right {
 }
 
 /// What `/proc/PID/smaps_rollup` tells, bytes. A line that the kernel does not have is absent.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MemoryMap {
     /// Resident.
     pub resident: Option<u64>,
@@ -115,7 +126,7 @@ pub struct MemoryMap {
 }
 
 /// What one walk of a heap found, bytes. `uordblks` of mallinfo2 is `in_use + cached - mmapped`.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Heap {
     /// Arenas.
     pub arenas: u64,
@@ -138,7 +149,7 @@ pub struct Heap {
 }
 
 /// A pool of memory that a program keeps by itself, bytes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Pool {
     /// `kamailio_shm`, `kamailio_pkg`; the value of the label `source`.
     pub source: &'static str,
@@ -152,6 +163,26 @@ pub struct Pool {
     pub real_used: u64,
     /// Free pieces.
     pub fragments: Option<u64>,
+}
+
+/// A pool as it is told by another process.
+#[derive(Deserialize)]
+struct ToldPool {
+    source: String,
+    shared_by: Option<u64>,
+    size: u64,
+    used: u64,
+    real_used: u64,
+    fragments: Option<u64>,
+}
+
+impl<'d> Deserialize<'d> for Pool {
+    fn deserialize<D: Deserializer<'d>>(from: D) -> Result<Self, D::Error> {
+        let ToldPool { source, shared_by, size, used, real_used, fragments } = ToldPool::deserialize(from)?;
+        let source = ["kamailio_shm", "kamailio_pkg"].into_iter().find(|known| *known == source);
+        let source = source.ok_or_else(|| serde::de::Error::custom("there is no such pool"))?;
+        Ok(Self { source, shared_by, size, used, real_used, fragments })
+    }
 }
 
 /// The agent with no right but its own: after [`sandbox::enter`](crate::sandbox::enter) it sees itself only.
@@ -203,7 +234,7 @@ fn inode(link: &[u8]) -> Option<u64> {
 }
 
 /// The directory of that very process.
-fn enter(of: Process, buffer: &mut Buffer) -> Result<OwnedFd, Missing> {
+pub(super) fn enter(of: Process, buffer: &mut Buffer) -> Result<OwnedFd, Missing> {
     let directory = files::directory(CWD, &format!("/proc/{}", of.pid)).map_err(missing)?;
     let stat = Stat::parse(buffer.read(&directory, "stat", SMALL).map_err(missing)?);
     match stat {
@@ -212,7 +243,7 @@ fn enter(of: Process, buffer: &mut Buffer) -> Result<OwnedFd, Missing> {
     }
 }
 
-fn missing(error: impl Into<io::Error>) -> Missing {
+pub(super) fn missing(error: impl Into<io::Error>) -> Missing {
     let error = error.into();
     match error.raw_os_error() {
         Some(libc::ENOENT | libc::ESRCH) => Missing::Gone,

@@ -23,13 +23,11 @@ pub struct Buffers {
     depth_ms: f64,
     peak_ms: f64,
     depth_sum_ms: f64,
-    pushed: u32,
-    /// What few packets touch stands last.
-    depth_floor_ms: f32,
     /// End of the current bucket of the base filter; 0 = not anchored.
     bucket_end_ns: u64,
     /// End of the adaptive buffer's observation window.
     window_end_ns: u64,
+    pushed: u32,
     late50: u32,
     late200: u32,
     late_adaptive: u32,
@@ -58,7 +56,6 @@ impl Default for Buffers {
             depth_ms: DEPTH_START_MS,
             peak_ms: 0.0,
             depth_sum_ms: 0.0,
-            depth_floor_ms: DEPTH_MIN_MS,
             pushed: 0,
             late50: 0,
             late200: 0,
@@ -117,12 +114,6 @@ impl Buffers {
         self.bucket_end_ns = 0;
     }
 
-    /// Tells the packetisation time; above 20 ms it is the least depth of the adaptive buffer.
-    pub fn ptime(&mut self, ptime_ms: f32) {
-        self.depth_floor_ms = ptime_ms.clamp(DEPTH_MIN_MS, DEPTH_MAX_MS as f32);
-        self.depth_ms = self.depth_ms.max(f64::from(self.depth_floor_ms));
-    }
-
     /// Packets too late for a fixed buffer of 50 ms.
     pub fn late50(&self) -> u64 {
         u64::from(self.late50)
@@ -168,8 +159,8 @@ impl Buffers {
         self.current_min_ms = transit_ms;
     }
 
-    /// A packet came too late for the adaptive buffer.
-    #[cold]
+    /// A packet came too late for the adaptive buffer. Part of [`Self::play`], which is to work in registers.
+    #[inline]
     fn deepen(&mut self, x_ms: f64) {
         self.late_adaptive = self.late_adaptive.saturating_add(1);
         self.depth_ms = self.depth_ms.max((x_ms + MARGIN_MS).min(DEPTH_MAX_MS));
@@ -177,7 +168,7 @@ impl Buffers {
 
     /// Ends the adaptive buffer's window: sinks one step towards what the window needed.
     fn shrink(&mut self, arrival_ns: u64) {
-        let target = (self.peak_ms + MARGIN_MS).min(DEPTH_MAX_MS).max(f64::from(self.depth_floor_ms));
+        let target = (self.peak_ms + MARGIN_MS).clamp(DEPTH_MIN_MS, DEPTH_MAX_MS);
         if target < self.depth_ms {
             self.depth_ms = target.max(self.depth_ms - STEP_MS);
         }
@@ -190,17 +181,17 @@ const BUCKET_NS: u64 = 2_000_000_000;
 const WINDOW_NS: u64 = BUCKET_NS;
 const FIXED50_MS: f64 = 50.0;
 const FIXED200_MS: f64 = 200.0;
-const DEPTH_MIN_MS: f32 = 20.0;
+const DEPTH_MIN_MS: f64 = 20.0;
 const DEPTH_MAX_MS: f64 = 200.0;
+const DEPTH_START_MS: f64 = 40.0;
+const MARGIN_MS: f64 = 10.0;
+const STEP_MS: f64 = 10.0;
+
 /// The lower of two numbers that are both numbers, in one instruction.
 #[inline]
 fn lower(a: f64, b: f64) -> f64 {
     if b < a { b } else { a }
 }
-
-const DEPTH_START_MS: f64 = 40.0;
-const MARGIN_MS: f64 = 10.0;
-const STEP_MS: f64 = 10.0;
 
 #[cfg(test)]
 mod tests {
@@ -297,22 +288,8 @@ mod tests {
     }
 
     #[test]
-    fn long_packets_raise_the_least_depth() {
-        let mut buffers = Buffers::default();
-        buffers.ptime(60.0);
-        for i in 0..1000 {
-            buffers.push(i * 60_000_000, 0.0);
-        }
-        assert_close(buffers.mean_depth_ms(), 60.0, 1e-9, "depth");
-        buffers.ptime(20.0);
-        assert_close(f64::from(buffers.depth_floor_ms), 20.0, 0.0, "floor");
-        buffers.ptime(4000.0);
-        assert_close(f64::from(buffers.depth_floor_ms), 200.0, 0.0, "floor");
-    }
-
-    #[test]
     fn it_is_small() {
-        assert!(size_of::<Buffers>() <= 80, "{}", size_of::<Buffers>());
+        assert!(size_of::<Buffers>() <= 72, "{}", size_of::<Buffers>());
     }
 
     proptest! {

@@ -50,8 +50,8 @@ pub struct Silence {
     /// Longest silence, milliseconds.
     longest_ms: u32,
     /// Samples of this silence, and repetitions among them; both halved as they grow, so the recent ones decide.
-    samples: u16,
-    repeats: u16,
+    samples: u8,
+    repeats: u8,
     silent: bool,
     sampled: bool,
 }
@@ -107,7 +107,7 @@ impl Silence {
             self.repeats /= 2;
         }
         self.samples += 1;
-        self.repeats += u16::from(repeated);
+        self.repeats += u8::from(repeated);
     }
 }
 
@@ -153,7 +153,7 @@ const A_AMPLITUDE: [u16; 256] = {
 const QUIET_AMPLITUDE: u64 = 14;
 const DEAD_AIR_MS: u32 = 10_000;
 /// At one sample in sixteen packets of 20 ms, 20 s.
-const RECENT_SAMPLES: u16 = 64;
+const RECENT_SAMPLES: u8 = 64;
 
 #[cfg(test)]
 mod tests {

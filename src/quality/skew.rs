@@ -62,6 +62,14 @@ impl Skew {
         }
     }
 
+    /// Draws what [`Self::turn`] needs into the cache; the value means nothing.
+    pub(crate) fn touch(&self) -> u64 {
+        self.edge.as_ref().map_or(0, |edge| {
+            let last = edge.points.last().map_or(0, |last| last.seconds.to_bits());
+            edge.bucket_end_ns ^ u64::from(last)
+        })
+    }
+
     /// Takes one packet that is not due, or no longer.
     #[inline]
     pub fn lower(&mut self, arrival_ns: u64, transit_ms: f64) {

@@ -10,14 +10,31 @@ use crate::Stamp;
 /// Jitter state of one stream.
 #[derive(Clone, Debug, Default)]
 pub struct Jitter {
-    /// Smoothed value, seconds.
-    last: f64,
-    max: f64,
-    sum: f64,
+    smoothed: Smoothed,
     arrival: Stamp,
     ticks: u32,
     /// Number of updates, doubled; odd when there is a packet to compare the next one with.
     updates_and_anchor: u32,
+}
+
+/// J in seconds: after the last packet, the largest, and the sum of all.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Smoothed {
+    last: f64,
+    max: f64,
+    sum: f64,
+}
+
+impl Smoothed {
+    /// Takes |D| of one packet.
+    #[inline]
+    pub(super) fn take(&mut self, difference: f64) {
+        self.last += (difference - self.last) / 16.0;
+        if self.last > self.max {
+            self.max = self.last;
+        }
+        self.sum += self.last;
+    }
 }
 
 /// What one packet did to the jitter.
@@ -44,11 +61,7 @@ impl Jitter {
             let sent = f64::from(ticks.wrapping_sub(self.ticks) as i32) * seconds_per_tick;
             let difference = (arrival.nanos_since(self.arrival) as f64 * 1e-9 - sent).abs();
             if difference < DISCONTINUITY_SECONDS {
-                self.last += (difference - self.last) / 16.0;
-                if self.last > self.max {
-                    self.max = self.last;
-                }
-                self.sum += self.last;
+                self.smoothed.take(difference);
                 self.updates_and_anchor += UPDATE;
                 Update::Smoothed
             } else {
@@ -63,10 +76,30 @@ impl Jitter {
         update
     }
 
+    /// J as it stands, to be continued and handed back to [`Self::smooth`].
+    #[inline]
+    pub(super) fn smoothed(&self) -> Smoothed {
+        self.smoothed
+    }
+
+    /// Several packets were taken that continue the last one without a jump; this is the last of them.
+    #[inline]
+    pub(super) fn smooth(&mut self, smoothed: Smoothed, packets: u32, arrival: Stamp, ticks: u32) {
+        self.smoothed = smoothed;
+        self.updates_and_anchor += UPDATE * packets;
+        self.arrival = arrival;
+        self.ticks = ticks;
+    }
+
     /// Drops the reference: the next packet is compared with nothing. J itself stays.
     #[inline]
     pub fn forget_reference(&mut self) {
         self.updates_and_anchor &= !ANCHORED;
+    }
+
+    /// There is a packet to compare the next one with.
+    pub fn is_anchored(&self) -> bool {
+        self.updates_and_anchor & ANCHORED != 0
     }
 
     /// Arrival and time stamp of the packet the next one is compared with; of the last audio packet, even when
@@ -79,9 +112,9 @@ impl Jitter {
     /// Last, mean and largest J in seconds; `None` before the first difference.
     pub fn summary(&self) -> Option<crate::event::Jitter> {
         (self.updates() > 0).then(|| crate::event::Jitter {
-            last: self.last,
-            mean: self.sum / f64::from(self.updates()),
-            max: self.max,
+            last: self.smoothed.last,
+            mean: self.smoothed.sum / f64::from(self.updates()),
+            max: self.smoothed.max,
         })
     }
 
@@ -91,7 +124,7 @@ impl Jitter {
 
     /// Sum of J after each update in seconds, and the number of updates: for means over a part of the stream.
     pub fn sum(&self) -> (f64, u32) {
-        (self.sum, self.updates())
+        (self.smoothed.sum, self.updates())
     }
 }
 
@@ -117,7 +150,7 @@ mod tests {
             let at = |i: usize| row[i].as_f64().unwrap();
             let arrival = Stamp((at(0) * 125_000.0) as u64);
             jitter.update(arrival, at(1) as u32, 1.0 / 8000.0);
-            let units = jitter.last * 8000.0;
+            let units = jitter.smoothed.last * 8000.0;
             assert!((units - at(4)).abs() < 1e-6, "{units} instead of {}", at(4));
         }
     }

@@ -39,12 +39,12 @@ pub enum Place {
 #[repr(C)]
 pub struct Sequence {
     max: u64,
-    /// Low 32 bits, as a segment is never longer: its first number, and the first one not told yet.
-    base: u32,
-    final_below: u32,
     seen: [u64; RING],
     /// From the first late packet on.
     late: Option<Box<[u64; RING]>>,
+    /// Low 32 bits, as a segment is never longer: its first number, and the first one not told yet.
+    base: u32,
+    final_below: u32,
 }
 
 impl Sequence {
@@ -85,6 +85,16 @@ impl Sequence {
         self.max = extended;
         self.mark(extended);
         Some(extended)
+    }
+
+    /// Marks the next few numbers, of which it is known that they lie in one word with the highest: nothing becomes
+    /// final by them.
+    #[inline]
+    pub(super) fn follow(&mut self, packets: u32) -> u64 {
+        let next = self.max + 1;
+        self.seen[word(next)] |= ((1 << packets) - 1) << (next & 63);
+        self.max += u64::from(packets);
+        self.max
     }
 
     /// Places a packet and marks it as seen. Outcomes that became final on the way go to `tell`: what, how many,

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! packet -> sequence (loss) -> capture duplicate? -> payload type -> timing (jitter, buffers, skew) -> windows
+//!        \-> journal, if it came as expected: the same, up to fifteen packets later
 //! ```
 //!
 //! About 600 bytes of state, whatever the length of the call; what only some streams need is boxed.
@@ -15,6 +16,7 @@ use crate::quality::skew::Skew;
 use crate::quality::variation::Variation;
 use crate::rtp::dtmf::{self, Events};
 use crate::rtp::jitter::{Jitter, Update};
+use crate::rtp::journal::{Journal, ends_group};
 use crate::rtp::packet::{Packet, Recent};
 use crate::rtp::payload::{Class, Codec, Format};
 use crate::rtp::probation;
@@ -71,39 +73,33 @@ pub struct Counts<'a> {
 #[derive(Debug)]
 #[repr(C)]
 pub struct Stream {
-    last: Stamp,
+    journal: Journal,
     first: Stamp,
     /// The earliest end of a quality window or of a bucket of the measurements below; 0 = to be found out.
     due: Stamp,
     jitter: Jitter,
     /// RTP time since the first packet, unwrapped, in ticks.
     media_ticks: i64,
-    seconds_per_tick: f64,
     bytes: u64,
-    unique: u32,
+    /// Of the last audio or video, Hz; 0 = not known.
+    clock_rate: u32,
     /// Most frequent time-stamp step between neighbours and its lead (majority vote).
     step: u32,
     step_votes: u32,
-    /// Of the payload type in use, and its number: copies in `used` are those of when it came into use.
-    used_packets: u32,
-    used_type: u8,
     class: Option<Class>,
     secure: bool,
     /// The packet before was the predecessor in sequence of the one to come, and audio.
     previous_in_order: bool,
-    reordered: u32,
-    recent: [Recent; 2],
     skew: Skew,
     sequence: Sequence,
     buffers: Buffers,
     variation: Variation,
     used: Use,
     window: Window,
-    wire: Runs,
+    /// Where it is not that of `effective`: from the first late packet on.
+    wire: Option<Box<Runs>>,
     effective: Bursts,
     silence: Silence,
-    duplicates: u32,
-    capture_duplicates: u32,
     /// Windows that are over by the clock.
     windows_over: u32,
     rare: Option<Box<Rare>>,
@@ -117,6 +113,9 @@ struct Rare {
     held: Option<Held>,
     /// Number that would confirm a restart, while the highest one is still this.
     confirming: Option<(u16, u64)>,
+    duplicates: u32,
+    capture_duplicates: u32,
+    reordered: u32,
     rejected: u32,
     restarts: u32,
     discontinuities: u32,
@@ -158,21 +157,17 @@ impl Stream {
     /// Opens a stream with its first packet, which counts (MEAS 1.4).
     pub fn open(packet: &Packet<'_>, secure: bool, formats: &impl Formats) -> Self {
         let mut stream = Self {
-            last: packet.stamp,
+            journal: Journal::starting(packet.stamp),
             first: packet.stamp,
-            seconds_per_tick: 0.0,
+            clock_rate: 0,
             media_ticks: 0,
             bytes: 0,
-            unique: 0,
             step: 0,
             step_votes: 0,
             class: None,
             secure,
             previous_in_order: false,
             due: Stamp(0),
-            used_packets: 0,
-            used_type: packet.payload_type,
-            reordered: 0,
             used: Use::of(packet, 0, formats),
             sequence: Sequence::open(packet.seq),
             jitter: Jitter::starting(packet.stamp, packet.ticks),
@@ -185,15 +180,12 @@ impl Stream {
                 jitter_sum: 0.0,
                 jitter_updates: 0,
                 closed: 0,
-                pending: [Border::default(); 2],
+                pending: None,
             },
-            recent: [Recent::default(); 2],
             variation: Variation::default(),
-            wire: Runs::default(),
+            wire: None,
             effective: Bursts::default(),
             silence: Silence::default(),
-            duplicates: 0,
-            capture_duplicates: 0,
             windows_over: 0,
             rare: None,
         };
@@ -202,10 +194,17 @@ impl Stream {
         stream
     }
 
-    /// Takes one packet in arrival order. Windows that became complete are pushed to `closed`.
+    /// Writes a packet down if it is the one that [`Self::expect`] told of; else nothing happens.
     #[inline]
+    pub(crate) fn note(&mut self, packet: &Packet<'_>) -> bool {
+        self.journal.note(packet)
+    }
+
+    /// Takes one packet in arrival order. Windows that became complete are pushed to `closed`.
     pub fn push(&mut self, packet: &Packet<'_>, formats: &impl Formats, closed: &mut Vec<Closed>) {
-        if packet.stamp.nanos_since(self.last) > IDLE_NANOS {
+        self.settle();
+        self.journal.close();
+        if packet.stamp.nanos_since(self.journal.last) > IDLE_NANOS {
             self.come_back(packet, formats, closed);
             return;
         }
@@ -234,7 +233,7 @@ impl Stream {
             Place::Next(extended) => Some((extended, Order::Next)),
             Place::Gap(extended) => Some((extended, Order::Gap)),
             Place::Reordered(extended) => {
-                self.reordered += 1;
+                self.rare_mut().reordered += 1;
                 Some((extended, Order::Behind))
             }
             Place::Duplicate => {
@@ -267,13 +266,14 @@ impl Stream {
 
     /// Ends the stream: the open segment and, if it is long enough, the open window.
     pub fn finish(&mut self, closed: &mut Vec<Closed>) {
+        self.settle();
         self.close_segment(closed);
         if let Some(rare) = self.rare.as_mut().filter(|rare| rare.held.is_some()) {
             rare.rejected += 1;
         }
         let window = &mut self.window;
         if window.outcomes.expected() >= u64::from(MIN_WINDOW)
-            && self.last.nanos_since(window.start) >= 1_000_000_000
+            && self.journal.last.nanos_since(window.start) >= 1_000_000_000
         {
             let (start, jitter) = (window.start, window.mean_jitter(&self.jitter));
             closed.push(window.close(start, jitter));
@@ -288,12 +288,13 @@ impl Stream {
     /// Last packet.
     #[inline]
     pub fn last(&self) -> Stamp {
-        self.last
+        self.journal.last
     }
 
     /// Unique packets so far.
     pub fn packets(&self) -> u64 {
-        u64::from(self.unique)
+        let settled: u64 = self.uses().map(|used| u64::from(used.packets)).sum();
+        settled + u64::from(self.journal.len())
     }
 
     /// Highest extended sequence number.
@@ -303,7 +304,8 @@ impl Stream {
 
     /// Packets expected so far, closed segments included.
     pub fn expected(&self) -> u64 {
-        self.wire.expected() + u64::from(self.sequence.untold())
+        debug_assert_eq!(self.journal.len(), 0, "settled before it is asked");
+        self.effective.runs().expected() + u64::from(self.sequence.untold())
     }
 
     /// Clock rate of the codec in use, Hz.
@@ -320,8 +322,8 @@ impl Stream {
     /// Whether its time stamps run at the clock rate it is taken to have, within 10 % (MEAS 6.7) and the 200 ms
     /// that a queue may add or take.
     pub fn keeps_pace(&self) -> bool {
-        let arrived = self.last.seconds_since(self.first);
-        let media = self.media_ticks as f64 * self.seconds_per_tick;
+        let arrived = self.journal.last.seconds_since(self.first);
+        let media = self.media_ticks as f64 * self.seconds_per_tick();
         (media - arrived).abs() <= 0.1 * arrived + EXPLAINED_NANOS / 1e9
     }
 
@@ -343,7 +345,7 @@ impl Stream {
     /// All payload types used, the one in use first.
     fn uses(&self) -> impl Iterator<Item = Use> {
         let others = self.rare.iter().flat_map(|rare| &rare.others).copied();
-        std::iter::once(Use { packets: self.used_packets, ..self.used }).chain(others)
+        std::iter::once(self.used).chain(others)
     }
 
     /// The codec that carried most audio, else most packets; of equals the one that came first.
@@ -364,8 +366,8 @@ impl Stream {
 
     /// Packetisation time in seconds: the usual time-stamp step between neighbours.
     pub fn ptime(&self) -> Option<f64> {
-        (self.step > 0 && self.step_votes > 0 && self.seconds_per_tick > 0.0)
-            .then(|| f64::from(self.step) * self.seconds_per_tick)
+        (self.step > 0 && self.step_votes > 0 && self.clock_rate > 0)
+            .then(|| f64::from(self.step) * self.seconds_per_tick())
     }
 
     /// Names of the telephone events.
@@ -375,16 +377,17 @@ impl Stream {
 
     /// Everything counted so far.
     pub fn counts(&self) -> Counts<'_> {
+        debug_assert_eq!(self.journal.len(), 0, "settled before it is asked");
         let rare = self.rare.as_deref();
         let of = |field: fn(&Rare) -> u32| u64::from(rare.map_or(0, field));
         Counts {
-            wire: &self.wire,
+            wire: self.wire.as_deref().unwrap_or(self.effective.runs()),
             effective: self.effective.runs(),
             segments: self.effective.segments(),
             bytes: self.bytes,
-            duplicates: self.duplicates.into(),
-            capture_duplicates: self.capture_duplicates.into(),
-            reordered: self.reordered.into(),
+            duplicates: of(|rare| rare.duplicates),
+            capture_duplicates: of(|rare| rare.capture_duplicates),
+            reordered: of(|rare| rare.reordered),
             rejected: of(|rare| rare.rejected),
             restarts: of(|rare| rare.restarts),
             discontinuities: of(|rare| rare.discontinuities),
@@ -407,12 +410,14 @@ impl Stream {
     /// Did one of the last packets have this number and content, at most 500 ms before (MEAS 1.11.4)?
     pub fn carried(&self, packet: &Packet<'_>) -> bool {
         let copy = Recent::of(packet);
-        let seen = &self.recent[usize::from(packet.seq & 1)];
-        seen.content == copy.content && packet.stamp.nanos_since(self.last) < HOP_NANOS
+        let seen = &self.journal.recent[usize::from(packet.seq & 1)];
+        seen.content == copy.content && packet.stamp.nanos_since(self.journal.last) < HOP_NANOS
     }
 
     /// Formats became known after packets had been seen: SDP was late.
     pub fn learn(&mut self, formats: &impl Formats) {
+        self.settle();
+        self.journal.close();
         let learned = self.used.learn(formats);
         for other in self.rare.iter_mut().flat_map(|rare| &mut rare.others) {
             other.learn(formats);
@@ -422,19 +427,119 @@ impl Stream {
         }
     }
 
-    /// Where the state ends that every packet needs, but for one of the counters behind it.
+    /// What every packet needs; the rest, one packet in sixteen.
     #[cfg(test)]
-    pub(crate) const HOT_BYTES: usize = std::mem::offset_of!(Self, variation);
+    pub(crate) const HOT_BYTES: usize = size_of::<Journal>();
 
-    /// Draws the state that every packet needs into the cache; the value means nothing.
+    /// Draws what a packet of that number and time needs into the cache; the value means nothing.
     #[inline]
-    pub(crate) fn touch(&self) -> u64 {
-        self.last.0
+    pub(crate) fn touch(&self, seq: u16, stamp: Stamp) -> u64 {
+        if ends_group(seq) { self.journal.touch() ^ self.touch_all(stamp) } else { self.journal.touch() }
+    }
+
+    /// One word of each cache line behind the journal, and of what is due.
+    fn touch_all(&self, stamp: Stamp) -> u64 {
+        let due = if stamp >= self.due { self.skew.touch() } else { 0 };
+        due ^ self.first.0
             ^ self.bytes
-            ^ u64::from(self.unique)
             ^ self.sequence.max()
             ^ self.buffers.pushed()
             ^ self.variation.touch()
+            ^ u64::from(self.used.packets)
+            ^ self.window.start.0
+            ^ self.effective.runs().expected()
+            ^ u64::from(self.windows_over)
+    }
+
+    /// From now on a packet that continues what this stream has been doing is to be written down.
+    #[inline]
+    pub(crate) fn expect(&mut self) {
+        let steady = self.class == Some(Class::Audio)
+            && self.previous_in_order
+            && self.step_votes > 0
+            && self.jitter.is_anchored();
+        let (_, ticks) = self.jitter.reference();
+        if steady
+            && let Ok(step) = u16::try_from(self.step)
+            && u32::from(step) <= self.clock_rate * MOST_SECONDS_A_STEP
+        {
+            let next = (self.sequence.max() as u16).wrapping_add(1);
+            self.journal.open(next, self.used.payload_type, ticks, step);
+        }
+    }
+
+    /// Works off what was written down: afterwards the stream is as if each packet had been taken in its turn.
+    pub(crate) fn settle(&mut self) {
+        if self.journal.len() > 0 {
+            self.work_off();
+        }
+    }
+
+    #[inline(never)]
+    fn work_off(&mut self) {
+        let steady = self.journal.take();
+        let mut gaps = steady.gaps();
+        let packets = gaps.len() as u32;
+        self.bytes += u64::from(steady.bytes);
+        self.used.packets += packets;
+        self.step_votes = self.step_votes.saturating_add(packets);
+        let step = u32::from(steady.step);
+        // Nearly always all of them come before the next bucket begins.
+        while self.journal.last >= self.due
+            && let Some((before, [gap, rest @ ..])) = gaps.split_at_checked(self.until_due(gaps))
+        {
+            self.run(before, step);
+            let (stamp, ticks) = self.jitter.reference();
+            let (stamp, ticks) = (Stamp(stamp.0 + u64::from(*gap)), ticks.wrapping_add(step));
+            let extended = self.sequence.follow(1);
+            self.end_window(stamp, extended);
+            self.timing(stamp, ticks, extended, self.seconds_per_tick(), true);
+            gaps = rest;
+        }
+        self.run(gaps, step);
+    }
+
+    /// Packets written down before the first one that is due.
+    fn until_due(&self, gaps: &[u32]) -> usize {
+        let (mut stamp, _) = self.jitter.reference();
+        let due = gaps.iter().position(|&gap| {
+            stamp = Stamp(stamp.0 + u64::from(gap));
+            stamp >= self.due
+        });
+        due.unwrap_or(gaps.len())
+    }
+
+    /// What [`Self::timing`] does for packets of which none is due, each `step` behind the one before: all that it
+    /// changes stays in registers.
+    #[inline]
+    fn run(&mut self, gaps: &[u32], step: u32) {
+        let seconds_per_tick = self.seconds_per_tick();
+        let sent = f64::from(step) * seconds_per_tick;
+        let ms_per_tick = seconds_per_tick * 1e3;
+        let (mut stamp, ticks) = self.jitter.reference();
+        let (mut smoothed, mut buffers) = (self.jitter.smoothed(), self.buffers);
+        let (mut media_ticks, mut late) = (self.media_ticks, 0_u32);
+        for (place, &gap) in gaps.iter().enumerate() {
+            stamp = Stamp(stamp.0 + u64::from(gap));
+            smoothed.take((f64::from(gap) * 1e-9 - sent).abs());
+            media_ticks += i64::from(step);
+            let since_first = stamp.nanos_since(self.first).max(0) as u64;
+            let transit_ms = since_first as i64 as f64 * 1e-6 - media_ticks as f64 * ms_per_tick;
+            let verdict = buffers.play(transit_ms);
+            self.variation.record(verdict.x_ms);
+            self.skew.lower(since_first, transit_ms);
+            late |= u32::from(verdict.late_adaptive) << place;
+        }
+        let packets = gaps.len() as u32;
+        self.buffers = buffers;
+        self.media_ticks = media_ticks;
+        self.jitter.smooth(smoothed, packets, stamp, ticks.wrapping_add(step * packets));
+        let last = self.sequence.follow(packets);
+        while late != 0 {
+            let place = late.trailing_zeros();
+            self.sequence.mark_late(last - u64::from(packets - 1 - place));
+            late &= late - 1;
+        }
     }
 
     /// A packet after a long silence: the segment is over, and this opens the next (MEAS 1.3).
@@ -453,14 +558,12 @@ impl Stream {
     #[allow(clippy::inline_always, reason = "one caller that matters; measured in docs/performance.md")]
     #[inline(always)]
     fn accept(&mut self, packet: &Packet<'_>, extended: u64, order: Order, formats: &impl Formats) {
-        self.unique += 1;
         self.bytes += u64::from(packet.length);
-        self.last = packet.stamp;
-        self.recent[usize::from(packet.seq & 1)] = Recent::of(packet);
-        if packet.payload_type != self.used_type {
+        self.journal.saw(packet);
+        if packet.payload_type != self.used.payload_type {
             self.change_payload_type(packet, formats);
         }
-        self.used_packets += 1;
+        self.used.packets += 1;
         let due = packet.stamp >= self.due;
         if due {
             self.end_window(packet.stamp, extended);
@@ -468,7 +571,7 @@ impl Stream {
         match self.class {
             Some(Class::Audio) => {
                 self.pace(packet, order);
-                self.timing(packet.stamp, packet.ticks, extended, due);
+                self.timing(packet.stamp, packet.ticks, extended, self.seconds_per_tick(), due);
                 if extended.is_multiple_of(LISTEN_TO_EVERY) && !self.secure {
                     self.listen(packet);
                 }
@@ -483,8 +586,8 @@ impl Stream {
             }
             Some(Class::ComfortNoise) => self.previous_in_order = false,
             Some(Class::Video) => {
-                if self.seconds_per_tick > 0.0 {
-                    self.jitter.update(packet.stamp, packet.ticks, self.seconds_per_tick);
+                if self.clock_rate > 0 {
+                    self.jitter.update(packet.stamp, packet.ticks, self.seconds_per_tick());
                 }
             }
             None => self.wait_for_clock(packet, extended),
@@ -494,9 +597,9 @@ impl Stream {
     /// Jitter, delay variation, de-jitter buffers and skew of one audio packet with a known clock.
     #[allow(clippy::inline_always, reason = "one caller that matters; measured in docs/performance.md")]
     #[inline(always)]
-    fn timing(&mut self, stamp: Stamp, ticks: u32, extended: u64, mut due: bool) {
+    fn timing(&mut self, stamp: Stamp, ticks: u32, extended: u64, seconds_per_tick: f64, mut due: bool) {
         let (_, before) = self.jitter.reference();
-        match self.jitter.update(stamp, ticks, self.seconds_per_tick) {
+        match self.jitter.update(stamp, ticks, seconds_per_tick) {
             Update::Discontinuity => {
                 self.rare_mut().discontinuities += 1;
                 self.forget_base_delay();
@@ -510,7 +613,7 @@ impl Stream {
         // A capture whose time stamps step back stays at its start.
         let since_first = stamp.nanos_since(self.first).max(0) as u64;
         let transit_ms =
-            since_first as i64 as f64 * 1e-6 - self.media_ticks as f64 * (self.seconds_per_tick * 1e3);
+            since_first as i64 as f64 * 1e-6 - self.media_ticks as f64 * (seconds_per_tick * 1e3);
         if due {
             self.turn(since_first, transit_ms);
         }
@@ -551,7 +654,7 @@ impl Stream {
                 self.odd_step(step, gap);
             }
             if gap > STALL_NANOS {
-                let media = f64::from(step as i32) * self.seconds_per_tick * 1e9;
+                let media = f64::from(step as i32) * self.seconds_per_tick() * 1e9;
                 if gap as f64 - media > EXPLAINED_NANOS {
                     self.rare_mut().stalls += 1;
                 }
@@ -567,8 +670,9 @@ impl Stream {
             self.step_votes = 1;
             return;
         }
-        let media_nanos = f64::from(step as i32) * self.seconds_per_tick * 1e9;
-        let usual_nanos = f64::from(self.step) * self.seconds_per_tick * 1e9;
+        let seconds_per_tick = self.seconds_per_tick();
+        let media_nanos = f64::from(step as i32) * seconds_per_tick * 1e9;
+        let usual_nanos = f64::from(self.step) * seconds_per_tick * 1e9;
         if media_nanos > 1.5 * usual_nanos && (gap as f64 - media_nanos).abs() < EXPLAINED_NANOS {
             let rare = self.rare_mut();
             rare.dtx_gaps += 1;
@@ -592,7 +696,7 @@ impl Stream {
     #[cold]
     fn change_payload_type(&mut self, packet: &Packet<'_>, formats: &impl Formats) {
         let payload_type = packet.payload_type;
-        let before = Use { packets: self.used_packets, ..self.used };
+        let before = self.used;
         let rare = self.rare_mut();
         if let Some(other) = rare.others.iter_mut().find(|other| other.payload_type == payload_type) {
             self.used = std::mem::replace(other, before);
@@ -604,8 +708,6 @@ impl Stream {
             // More payload types than any offer has: this one is counted as the one before it.
             return;
         }
-        self.used_type = payload_type;
-        self.used_packets = self.used.packets;
         self.clock();
     }
 
@@ -621,16 +723,16 @@ impl Stream {
             return;
         }
         let seconds_per_tick = 1.0 / f64::from(format.clock_rate);
-        if self.seconds_per_tick > 0.0 && (self.seconds_per_tick - seconds_per_tick).abs() > 1e-12 {
+        if self.clock_rate > 0 && (self.seconds_per_tick() - seconds_per_tick).abs() > 1e-12 {
             self.rare_mut().rate_changes += 1;
             self.jitter.forget_reference();
             self.forget_base_delay();
             self.previous_in_order = false;
             self.step_votes = 0;
             // Media time goes on in the new unit.
-            self.media_ticks = (self.media_ticks as f64 * self.seconds_per_tick / seconds_per_tick) as i64;
+            self.media_ticks = (self.media_ticks as f64 * self.seconds_per_tick() / seconds_per_tick) as i64;
         }
-        self.seconds_per_tick = seconds_per_tick;
+        self.clock_rate = format.clock_rate;
         let missed = self.rare.as_mut().map(|rare| std::mem::take(&mut rare.unclocked)).unwrap_or_default();
         for (stamp, ticks, extended) in missed {
             self.late_timing(stamp, ticks, extended);
@@ -639,7 +741,7 @@ impl Stream {
 
     #[cold]
     fn late_timing(&mut self, stamp: Stamp, ticks: u32, extended: u64) {
-        self.timing(stamp, ticks, extended, true);
+        self.timing(stamp, ticks, extended, self.seconds_per_tick(), true);
     }
 
     /// Counts a packet of unknown clock and tries to infer the rate (MEAS 6.7.4).
@@ -676,7 +778,7 @@ impl Stream {
         let max = self.sequence.max();
         let rare = self.rare_mut();
         if rare.held.is_some_and(|held| held.seq == packet.seq && held.copy.is_captured_again(&copy)) {
-            self.capture_duplicates += 1;
+            rare.capture_duplicates += 1;
             return;
         }
         let held = rare.held.replace(Held {
@@ -712,14 +814,14 @@ impl Stream {
         self.anchor_media(held.stamp);
         self.jitter.forget_reference();
         self.reopen(&first, formats);
-        self.recent[usize::from(held.seq & 1)] = held.copy;
+        self.journal.recent[usize::from(held.seq & 1)] = held.copy;
         self.push(packet, formats, closed);
     }
 
     /// Puts media time where the transit of this packet is that of the stream's first one.
     fn anchor_media(&mut self, stamp: Stamp) {
-        if self.seconds_per_tick > 0.0 {
-            self.media_ticks = (stamp.seconds_since(self.first) / self.seconds_per_tick) as i64;
+        if self.clock_rate > 0 {
+            self.media_ticks = (stamp.seconds_since(self.first) / self.seconds_per_tick()) as i64;
         }
     }
 
@@ -727,14 +829,14 @@ impl Stream {
     #[cold]
     fn again(&mut self, packet: &Packet<'_>) {
         let copy = Recent::of(packet);
-        let seen = &mut self.recent[usize::from(packet.seq & 1)];
+        let seen = &mut self.journal.recent[usize::from(packet.seq & 1)];
         // On another interface than its neighbours it is a shadow, however late (MEAS 1.11.2).
         if seen.interface != copy.interface || seen.is_captured_again(&copy) {
-            self.capture_duplicates += 1;
+            self.rare_mut().capture_duplicates += 1;
         } else {
-            self.duplicates += 1;
             // What was sent twice may be captured twice as well.
             *seen = copy;
+            self.rare_mut().duplicates += 1;
         }
     }
 
@@ -753,9 +855,9 @@ impl Stream {
         let windows = now.nanos_since(end) as u64 / (WINDOW_SECONDS * 1_000_000_000) + 1;
         self.windows_over = self.windows_over.saturating_add(windows as u32);
         let window = &mut self.window;
-        let (free, since) = match window.pending {
-            [Border { end: 0, .. }, _] => (0, window.outcomes.expected() + u64::from(self.sequence.untold())),
-            [first, Border { end: 0, .. }] => (1, u64::from((extended as u32).wrapping_sub(first.end))),
+        let (free, since) = match window.pending.as_deref() {
+            None => (0, window.outcomes.expected() + u64::from(self.sequence.untold())),
+            Some([first, Border { end: 0, .. }]) => (1, u64::from((extended as u32).wrapping_sub(first.end))),
             // Two windows wait for their outcomes: the one that ends now is merged into the next.
             _ => return,
         };
@@ -764,9 +866,13 @@ impl Stream {
         }
         let jitter = window.mean_jitter(&self.jitter).unwrap_or(f64::NAN) as f32;
         let start_ms = (window.start.nanos_since(self.first) / 1_000_000) as u32;
-        window.pending[free] = Border { end: extended as u32, start_ms, jitter };
+        window.pending.get_or_insert_default()[free] = Border { end: extended as u32, start_ms, jitter };
         window.start = now;
         (window.jitter_sum, window.jitter_updates) = self.jitter.sum();
+    }
+
+    fn seconds_per_tick(&self) -> f64 {
+        if self.clock_rate > 0 { 1.0 / f64::from(self.clock_rate) } else { 0.0 }
     }
 
     fn rare_mut(&mut self) -> &mut Rare {
@@ -813,6 +919,8 @@ pub(crate) const LISTEN_TO_EVERY: u64 = 32;
 const STALL_NANOS: i64 = 500_000_000;
 /// Arrival and media time that differ by less tell of silence, not of a stall (MEAS 1.8).
 const EXPLAINED_NANOS: f64 = 200e6;
+/// Longest step of a stream that is written down: far from what makes a jump of it (MEAS 1.5).
+const MOST_SECONDS_A_STEP: u32 = 2;
 /// Two hops of the same media are at most this far apart (MEAS 1.11.4).
 const HOP_NANOS: i64 = 500_000_000;
 /// Packets between two tries at inferring a clock rate, and how many are kept for it (MEAS 6.7.4).

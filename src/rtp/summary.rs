@@ -135,6 +135,7 @@ impl Stream {
         let Score { mos, .. } = score(&closed.outcomes, &impairment, None)?;
         let bad = closed.outcomes.bad_packets() as u32;
         Some(event::Window {
+            stream: 0,
             start: closed.start,
             codec: main.format.codec,
             direction,

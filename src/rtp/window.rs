@@ -27,7 +27,8 @@ pub(super) struct Window {
     pub(super) jitter_sum: f64,
     pub(super) jitter_updates: u32,
     pub(super) closed: u32,
-    pub(super) pending: [Border; 2],
+    /// Windows that are over and wait; none of them most of the time.
+    pub(super) pending: Option<Box<[Border; 2]>>,
 }
 
 /// A window whose end is known and whose outcomes are not final yet.
@@ -48,28 +49,26 @@ pub(super) fn tell(
     outcome: Outcome,
     mut count: u32,
     mut from: u64,
-    wire: &mut Runs,
+    wire: &mut Option<Box<Runs>>,
     effective: &mut Bursts,
     window: &mut Window,
     first: Stamp,
     closed: &mut Vec<Closed>,
 ) {
-    match outcome {
-        Outcome::Played => {
-            wire.good(count.into());
-            effective.good(count.into());
-        }
-        Outcome::Late => {
-            wire.good(count.into());
-            effective.bad_run(count.into());
-        }
-        Outcome::Lost => {
-            wire.bad_run(count.into());
-            effective.bad_run(count.into());
+    if outcome == Outcome::Late {
+        wire.get_or_insert_with(|| Box::new(*effective.runs()));
+    }
+    if let Some(wire) = wire {
+        match outcome {
+            Outcome::Played | Outcome::Late => wire.good(count.into()),
+            Outcome::Lost => wire.bad_run(count.into()),
         }
     }
-    while window.pending[0].end != 0 {
-        let border = window.pending[0];
+    match outcome {
+        Outcome::Played => effective.good(count.into()),
+        Outcome::Late | Outcome::Lost => effective.bad_run(count.into()),
+    }
+    while let Some(&[border, next]) = window.pending.as_deref() {
         let before = border.end.wrapping_sub(from as u32);
         // A border behind what is told belongs to a segment that was closed before it.
         let before = if before > u32::MAX / 2 { 0 } else { before };
@@ -79,9 +78,12 @@ pub(super) fn tell(
         window.tell(outcome, before);
         count -= before;
         from += u64::from(before);
+        window.pending = window.pending.take().filter(|_| next.end != 0);
+        if let Some(pending) = window.pending.as_deref_mut() {
+            *pending = [next, Border::default()];
+        }
         let jitter = (!border.jitter.is_nan()).then_some(f64::from(border.jitter));
         closed.push(window.close(first.plus_nanos(i64::from(border.start_ms) * 1_000_000), jitter));
-        window.pending = [window.pending[1], Border::default()];
     }
     window.tell(outcome, count);
 }

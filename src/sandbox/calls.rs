@@ -29,9 +29,21 @@ pub(super) fn restrict(needs: &Needs) -> Guard {
     let Ok(arch) = TargetArch::try_from(ARCH) else {
         return Guard::Absent { reason: format!("there is no list of system calls for {ARCH}") };
     };
-    let (deadly, allowed) = match (deadly(arch), allowed(needs, arch)) {
-        (Ok(deadly), Ok(allowed)) => (deadly, allowed),
-        (Err(error), _) | (_, Err(error)) => return Guard::Refused { reason: error.to_string() },
+    install([deadly(arch, &[]), allowed(needs, arch)])
+}
+
+/// The same for the second process.
+pub(super) fn restrict_second() -> Guard {
+    let Ok(arch) = TargetArch::try_from(ARCH) else {
+        return Guard::Absent { reason: format!("there is no list of system calls for {ARCH}") };
+    };
+    install([deadly(arch, &[libc::SYS_process_vm_readv]), allowed_second(arch)])
+}
+
+fn install(filters: [Result<BpfProgram, BackendError>; 2]) -> Guard {
+    let [Ok(deadly), Ok(allowed)] = filters else {
+        let error = filters.into_iter().find_map(Result::err);
+        return Guard::Refused { reason: error.map_or_else(String::new, |error| error.to_string()) };
     };
     for filter in [deadly, allowed] {
         if let Err(error) = seccompiler::apply_filter_all_threads(&filter) {
@@ -41,8 +53,9 @@ pub(super) fn restrict(needs: &Needs) -> Guard {
     Guard::On { abi: None }
 }
 
-fn deadly(arch: TargetArch) -> Result<BpfProgram, BackendError> {
-    let rules = DEADLY.iter().map(|&call| (call, Vec::new())).collect();
+fn deadly(arch: TargetArch, but: &[c_long]) -> Result<BpfProgram, BackendError> {
+    let calls = DEADLY.iter().filter(|call| !but.contains(call));
+    let rules = calls.map(|&call| (call, Vec::new())).collect();
     SeccompFilter::new(rules, SeccompAction::Allow, SeccompAction::KillProcess, arch)?.try_into()
 }
 
@@ -64,11 +77,33 @@ fn allowed(needs: &Needs, arch: TargetArch) -> Result<BpfProgram, BackendError> 
         (libc::SYS_clone, vec![bits(0, thread, thread)?]),
         (libc::SYS_mmap, vec![bits(2, execute, 0)?]),
         (libc::SYS_mprotect, vec![bits(2, execute, 0)?]),
-        (libc::SYS_openat, vec![bits(2, write, 0)?]),
         (libc::SYS_socket, one_of(0, families)?),
         (libc::SYS_ioctl, one_of(1, &CONTROLS)?),
         (libc::SYS_prctl, one_of(0, &[libc::PR_SET_NAME as u64])?),
         // How a process aborts.
+        (libc::SYS_tgkill, one_of(0, &own_process)?),
+    ]);
+    if needs.write.is_empty() {
+        rules.insert(libc::SYS_openat, vec![bits(2, write, 0)?]);
+        #[cfg(target_arch = "x86_64")]
+        rules.insert(libc::SYS_open, vec![bits(1, write, 0)?]);
+    } else {
+        rules.extend(WRITING.iter().map(|&call| (call, Vec::new())));
+    }
+    SeccompFilter::new(rules, SeccompAction::Errno(libc::ENOSYS as u32), SeccompAction::Allow, arch)?
+        .try_into()
+}
+
+/// Reading, of files and of other processes, and answering on a socket that is there.
+fn allowed_second(arch: TargetArch) -> Result<BpfProgram, BackendError> {
+    let mut rules: BTreeMap<c_long, Vec<SeccompRule>> =
+        SECOND.iter().map(|&call| (call, Vec::new())).collect();
+    let own_process = [u64::from(std::process::id())];
+    let (execute, write) = (libc::PROT_EXEC as u64, (libc::O_ACCMODE | libc::O_CREAT | libc::O_TRUNC) as u64);
+    rules.extend([
+        (libc::SYS_mmap, vec![bits(2, execute, 0)?]),
+        (libc::SYS_mprotect, vec![bits(2, execute, 0)?]),
+        (libc::SYS_openat, vec![bits(2, write, 0)?]),
         (libc::SYS_tgkill, one_of(0, &own_process)?),
     ]);
     #[cfg(target_arch = "x86_64")]
@@ -133,12 +168,78 @@ const DEADLY: &[c_long] = &[
     libc::SYS_unshare,
 ];
 
+/// What the second process is left with, whatever the arguments.
+const SECOND: &[c_long] = &[
+    libc::SYS_process_vm_readv,
+    libc::SYS_perf_event_open,
+    libc::SYS_read,
+    libc::SYS_readv,
+    libc::SYS_pread64,
+    libc::SYS_write,
+    libc::SYS_writev,
+    libc::SYS_sendto,
+    libc::SYS_recvfrom,
+    libc::SYS_close,
+    libc::SYS_lseek,
+    libc::SYS_fcntl,
+    libc::SYS_ppoll,
+    libc::SYS_fstat,
+    libc::SYS_newfstatat,
+    libc::SYS_statx,
+    libc::SYS_readlinkat,
+    libc::SYS_getdents64,
+    libc::SYS_brk,
+    libc::SYS_munmap,
+    libc::SYS_mremap,
+    libc::SYS_madvise,
+    libc::SYS_futex,
+    libc::SYS_sched_yield,
+    libc::SYS_sigaltstack,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_restart_syscall,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    libc::SYS_getpid,
+    libc::SYS_gettid,
+    libc::SYS_getrandom,
+    libc::SYS_clock_gettime,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_stat,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_readlink,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_poll,
+];
+
+/// Where files are written, as far as Landlock lets them be.
+const WRITING: &[c_long] = &[
+    libc::SYS_openat,
+    libc::SYS_renameat,
+    libc::SYS_renameat2,
+    libc::SYS_unlinkat,
+    libc::SYS_fsync,
+    libc::SYS_fdatasync,
+    libc::SYS_ftruncate,
+    libc::SYS_fchmod,
+    libc::SYS_statfs,
+    libc::SYS_fstatfs,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_open,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_rename,
+    #[cfg(target_arch = "x86_64")]
+    libc::SYS_unlink,
+];
+
 /// Allowed whatever their arguments.
 const ALWAYS: &[c_long] = &[
     // Descriptors.
     libc::SYS_read,
     libc::SYS_readv,
     libc::SYS_pread64,
+    libc::SYS_pwrite64,
     libc::SYS_write,
     libc::SYS_writev,
     libc::SYS_close,
@@ -243,7 +344,8 @@ mod tests {
                 let needs = Needs { connects, ..Needs::default() };
                 assert!(!allowed(&needs, arch).unwrap().is_empty());
             }
-            assert!(!deadly(arch).unwrap().is_empty());
+            assert!(!deadly(arch, &[]).unwrap().is_empty());
+            assert!(!allowed_second(arch).unwrap().is_empty());
         }
     }
 

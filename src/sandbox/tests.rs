@@ -46,7 +46,7 @@ fn directory() -> tempfile::TempDir {
 }
 
 fn inside(directory: &Path) -> Needs {
-    Needs { read: vec![directory.join("inside")], connects: false }
+    Needs { read: vec![directory.join("inside")], ..Needs::default() }
 }
 
 #[test]

@@ -35,16 +35,14 @@ fn either_in_block(one: u8, other: u8, block: &Block) -> Option<usize> {
     #[cfg(target_arch = "x86_64")]
     return memchr::arch::x86_64::sse2::memchr::Two::new(one, other)?.find(block);
     #[cfg(not(target_arch = "x86_64"))]
-    return in_words(block, |word| zeros(word ^ (ONES * u64::from(one))) | zeros(word ^ (ONES * u64::from(other))));
+    return in_words(block, |word| {
+        zeros(word ^ (ONES * u64::from(one))) | zeros(word ^ (ONES * u64::from(other)))
+    });
 }
 
 /// `in_block` tells where in a block, `is` whether at all.
 #[inline(always)]
-fn search(
-    text: &[u8],
-    in_block: impl Fn(&Block) -> Option<usize>,
-    is: impl Fn(u8) -> bool,
-) -> Option<usize> {
+fn search(text: &[u8], in_block: impl Fn(&Block) -> Option<usize>, is: impl Fn(u8) -> bool) -> Option<usize> {
     let (blocks, rest) = text.as_chunks();
     for (index, block) in blocks.iter().enumerate() {
         if let Some(at) = in_block(block) {

@@ -198,7 +198,11 @@ pub(super) fn via(element: &[u8]) -> Option<Via<'_>> {
         let transport = version + find::first(b'/', &element[version..])? + 1;
         trim_start(&element[transport..])
     };
-    let (transport, rest) = split_where(rest, |b| is_lws(b) || b == b';');
+    let (transport, rest) = match rest {
+        // UDP, TCP, TLS, WSS.
+        [b'A'..=b'Z', b'A'..=b'Z', b'A'..=b'Z', b' ', ..] => rest.split_at(3),
+        _ => split_where(rest, |b| is_lws(b) || b == b';'),
+    };
     let (sent_by, params) = rest.split_at(find::first(b';', rest).unwrap_or(rest.len()));
     // The branch nearly always comes first.
     let (branch, params) = match params.strip_prefix(b";branch=") {
@@ -227,14 +231,22 @@ pub(super) fn via(element: &[u8]) -> Option<Via<'_>> {
 pub(super) fn cseq(value: &[u8]) -> Option<CSeq<'_>> {
     let (digits, rest) = split_where(value, |b| !b.is_ascii_digit());
     let number = decimal(digits)?;
-    let (method, _) = split_where(trim_start(rest), is_lws);
     let separated = rest.first().is_some_and(|&b| is_lws(b));
-    (separated && !method.is_empty()).then(|| CSeq { number, method: Method::of(method) })
+    let rest = trim_start(rest);
+    let method = match Method::of(rest) {
+        Method::Other(_) => Method::of(split_where(rest, is_lws).0),
+        known => known,
+    };
+    (separated && method != Method::Other(b"")).then_some(CSeq { number, method })
 }
 
 /// A number that ends at white space, `;` or the end of the value.
 #[inline]
 pub(super) fn number(value: &[u8]) -> Option<u32> {
+    // What most messages say of their bodies.
+    if value == b"0" {
+        return Some(0);
+    }
     let (digits, _) = split_where(value, |b| is_lws(b) || b == b';');
     decimal(digits)
 }

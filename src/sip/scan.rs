@@ -152,6 +152,12 @@ pub(super) fn split_header(line: &[u8]) -> Option<(&[u8], &[u8])> {
 #[inline(always)]
 fn split_name(line: &[u8], text: &[u8]) -> Option<(usize, Option<Field>)> {
     if let Some(block) = text.first_chunk()
+        && let Some((colon, field)) = Field::usual(block)
+        && colon < line.len()
+    {
+        return Some((colon, Some(field)));
+    }
+    if let Some(block) = text.first_chunk()
         && let Some(colon) = find::in_block(b':', block)
         && let Some((low_mask, high_mask)) = BEFORE.get(colon)
         && colon > 0
@@ -214,6 +220,22 @@ enum Field {
 }
 
 impl Field {
+    /// Those that nearly every message has, with the colon right behind the name; and where that is.
+    #[inline(always)]
+    fn usual(text: &find::Block) -> Option<(usize, Self)> {
+        let text_is = |name: &name::Usual, field| name.begins(text).then_some((name.colon, field));
+        match text[0] | 0x20 {
+            b'v' => text_is(&name::VIA_COLON, Self::Via),
+            b'f' => text_is(&name::FROM_COLON, Self::From),
+            b't' => text_is(&name::TO_COLON, Self::To),
+            b'c' => text_is(&name::CALL_ID_COLON, Self::CallId)
+                .or_else(|| text_is(&name::CSEQ_COLON, Self::CSeq))
+                .or_else(|| text_is(&name::CONTACT_COLON, Self::Contact))
+                .or_else(|| text_is(&name::CONTENT_LENGTH_COLON, Self::ContentLength)),
+            _ => None,
+        }
+    }
+
     /// By the folded name: its first eight bytes, and those behind them.
     #[inline(always)]
     fn of(low: u64, high: u64) -> Option<Self> {
@@ -336,6 +358,55 @@ mod name {
     pub(super) const X_TRACEPARENT: u128 = folded(b"x-traceparent");
     pub(super) const TRACESTATE: u128 = folded(b"tracestate");
     pub(super) const USER_AGENT: u128 = folded(b"user-agent");
+
+    pub(super) const VIA_COLON: Usual = Usual::new(b"via:");
+    pub(super) const FROM_COLON: Usual = Usual::new(b"from:");
+    pub(super) const TO_COLON: Usual = Usual::new(b"to:");
+    pub(super) const CALL_ID_COLON: Usual = Usual::new(b"call-id:");
+    pub(super) const CSEQ_COLON: Usual = Usual::new(b"cseq:");
+    pub(super) const CONTACT_COLON: Usual = Usual::new(b"contact:");
+    pub(super) const CONTENT_LENGTH_COLON: Usual = Usual::new(b"content-length:");
+
+    /// A name and its colon as text begins with it, in two words of eight bytes.
+    pub(super) struct Usual {
+        pub(super) colon: usize,
+        low: Word,
+        high: Word,
+    }
+
+    /// What eight bytes are once `fold` is set and no more than `mask` left.
+    struct Word {
+        fold: u64,
+        mask: u64,
+        is: u64,
+    }
+
+    impl Usual {
+        const fn new(name: &[u8]) -> Self {
+            let colon = name.len() - 1;
+            let (is, mask, fold) = (folded(name), u128::MAX >> (128 - 8 * name.len()), folded(&[0; 16]));
+            // A colon has no other case.
+            let fold = fold & (mask >> 8);
+            Self {
+                colon,
+                low: Word { fold: fold as u64, mask: mask as u64, is: is as u64 },
+                high: Word { fold: (fold >> 64) as u64, mask: (mask >> 64) as u64, is: (is >> 64) as u64 },
+            }
+        }
+
+        #[inline(always)]
+        pub(super) fn begins(&self, text: &[u8; 16]) -> bool {
+            let text = u128::from_le_bytes(*text);
+            self.low.is(text as u64) && (self.high.mask == 0 || self.high.is((text >> 64) as u64))
+        }
+    }
+
+    impl Word {
+        #[inline(always)]
+        fn is(&self, text: u64) -> bool {
+            (text | self.fold) & self.mask == self.is
+        }
+    }
 }
 
 /// Makes letters lower case.
@@ -398,10 +469,7 @@ impl<'a> Scanner<'_, 'a> {
             Field::SessionExpires => message.session_expires = checked_number(value, &mut message.defects),
             Field::RSeq => message.rseq = checked_number(value, &mut message.defects),
             Field::Challenge => {
-                let (_scheme, params) = split_where(value, is_lws);
-                message.stale |= Params::new(params, b',')
-                    .find(b"stale")
-                    .is_some_and(|stale| stale.eq_ignore_ascii_case(b"true"));
+                message.stale |= is_stale(value);
             }
             Field::Credentials => message.authorized = true,
             Field::ReferTo => message.refer_to = uri(value, &mut message.defects),
@@ -517,6 +585,23 @@ fn address<'a>(value: &'a [u8], defects: &mut Defects) -> (Address<'a>, &'a [u8]
     (address, params)
 }
 
+/// Whether a challenge says `stale=true`, as few do.
+fn is_stale(challenge: &[u8]) -> bool {
+    let mut rest = challenge;
+    let may_be = loop {
+        let Some(at) = find::first_of(b's', b'S', rest) else { break false };
+        rest = &rest[at..];
+        if rest.get(..STALE.len()).is_some_and(|word| word.eq_ignore_ascii_case(STALE)) {
+            break true;
+        }
+        rest = &rest[1..];
+    };
+    let (_scheme, params) = split_where(challenge, is_lws);
+    may_be && Params::new(params, b',').find(STALE).is_some_and(|stale| stale.eq_ignore_ascii_case(b"true"))
+}
+
+const STALE: &[u8] = b"stale";
+
 /// The URI of a header that few messages have.
 #[cold]
 fn uri<'a>(value: &'a [u8], defects: &mut Defects) -> &'a [u8] {
@@ -598,7 +683,12 @@ fn has_scheme(start: &Start<'_>) -> bool {
 /// Reads a start line at the very beginning. One that was cut counts only when its form proves that method, URI
 /// or status are complete.
 fn start_line(bytes: &[u8]) -> Option<Start<'_>> {
-    let (token, after) = split_where(&bytes[..bytes.len().min(METHOD_MAX + 1)], |b| !is_token(b));
+    // How every response begins, and what may stand before the space of a request.
+    let (token, after) = match bytes.first_chunk().and_then(|block| find::in_block(b' ', block)) {
+        Some(STATUS_AT) if bytes.starts_with(b"SIP/2.0") => bytes.split_at(b"SIP".len()),
+        Some(space) if !matches!(Method::of(&bytes[..space]), Method::Other(_)) => bytes.split_at(space),
+        _ => split_where(&bytes[..bytes.len().min(METHOD_MAX + 1)], |b| !is_token(b)),
+    };
     if token.is_empty() || !matches!(after.first(), Some(b' ' | b'\t' | b'/')) {
         return None;
     }
@@ -623,6 +713,9 @@ fn start_line(bytes: &[u8]) -> Option<Start<'_>> {
     };
     Some(Start { line, rest, eol, defects })
 }
+
+/// Where the space behind the version of a status line stands.
+const STATUS_AT: usize = b"SIP/2.0".len();
 
 /// `SIP/2.0 180 Ringing`
 fn status_line<'a>(line: &'a [u8], cut: bool, defects: &mut Defects) -> Option<StartLine<'a>> {

@@ -14,7 +14,7 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::find;
-use super::header::{decimal, is_trimmed, split_where};
+use super::header::{is_trimmed, split_where};
 use crate::rtp::payload::{Codec, Format};
 
 /// What one SDP body says about media.
@@ -266,8 +266,9 @@ impl Media {
 
     /// The format that `96 rest` speaks of, and the rest.
     fn numbered<'v>(&mut self, value: &'v [u8]) -> Option<(&mut Format, &'v [u8])> {
-        let (number, rest) = split_where(value, is_space);
-        Some((self.format(u8::try_from(small(number)?).ok()?)?, trim(rest)))
+        let number = u8::try_from(leading_number(value)?).ok()?;
+        let (_, rest) = value.split_at(find::first_of(b' ', b'\t', value).unwrap_or(value.len()));
+        Some((self.format(number)?, trim(rest.get(1..).unwrap_or_default())))
     }
 
     /// `96 opus/48000/2`
@@ -310,7 +311,7 @@ impl Media {
 
 impl Kind {
     fn of(word: &[u8]) -> Self {
-        let is = |name: &[u8]| word.eq_ignore_ascii_case(name);
+        let is = |name: &[u8]| word == name || word.eq_ignore_ascii_case(name);
         match () {
             () if is(b"audio") => Self::Audio,
             () if is(b"video") => Self::Video,
@@ -327,28 +328,39 @@ struct Lines<'a>(&'a [u8]);
 impl<'a> Iterator for Lines<'a> {
     type Item = (u8, &'a [u8]);
 
+    #[inline]
     fn next(&mut self) -> Option<Self::Item> {
         while !self.0.is_empty() {
             let end = find::first_of(b'\r', b'\n', self.0).unwrap_or(self.0.len());
             let (line, rest) = self.0.split_at(end);
-            self.0 = rest.strip_prefix(b"\r\n").or(rest.get(1..)).unwrap_or_default();
-            match line {
-                // How all but the strangest lines begin.
-                [kind @ b'a'..=b'z', b'=', value @ ..] => return Some((*kind, value)),
-                _ => {
-                    if let Some((kind, rest)) = line.trim_ascii_start().split_first()
-                        && let [b'=', value @ ..] = rest.trim_ascii_start()
-                    {
-                        return Some((*kind, value));
-                    }
-                }
+            self.0 = match rest {
+                [b'\r', b'\n', behind @ ..] | [_, behind @ ..] => behind,
+                [] => rest,
+            };
+            // How all but the strangest lines begin.
+            if let [kind @ b'a'..=b'z', b'=', value @ ..] = line {
+                return Some((*kind, value));
+            }
+            if let Some(odd) = odd_line(line) {
+                return Some(odd);
             }
         }
         None
     }
 }
 
+/// A line with white space before or around its letter.
+#[cold]
+fn odd_line(line: &[u8]) -> Option<(u8, &[u8])> {
+    let (kind, rest) = line.trim_ascii_start().split_first()?;
+    match rest.trim_ascii_start() {
+        [b'=', value @ ..] => Some((*kind, value)),
+        _ => None,
+    }
+}
+
 /// Name and value of `name:value`.
+#[inline]
 fn attribute(value: &[u8]) -> (&[u8], &[u8]) {
     let (name, rest) = value.split_at(find::first(b':', value).unwrap_or(value.len()));
     (trim(name), trim(rest.get(1..).unwrap_or_default()))
@@ -363,8 +375,10 @@ fn trim(value: &[u8]) -> &[u8] {
 fn words(value: &[u8]) -> impl Iterator<Item = &[u8]> {
     let mut rest = value;
     std::iter::from_fn(move || {
-        let (_, from) = split_where(rest, |b| !is_space(b));
-        let (word, behind) = split_where(from, is_space);
+        while let [b' ' | b'\t', behind @ ..] = rest {
+            rest = behind;
+        }
+        let (word, behind) = rest.split_at(find::first_of(b' ', b'\t', rest).unwrap_or(rest.len()));
         rest = behind;
         (!word.is_empty()).then_some(word)
     })
@@ -387,31 +401,46 @@ fn dotted(word: &[u8]) -> Option<Ipv4Addr> {
         if place > 0 {
             rest = rest.strip_prefix(b".")?;
         }
-        let (digits, behind) = split_where(rest, |b| !b.is_ascii_digit());
-        if digits.len() > 1 && digits.starts_with(b"0") {
-            return None;
-        }
-        *octet = u8::try_from(decimal(digits)?).ok()?;
+        let (number, behind) = match rest {
+            [b'0', behind @ ..] => (0, behind),
+            [a @ b'1'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', behind @ ..] => {
+                (u16::from(a - b'0') * 100 + u16::from(b - b'0') * 10 + u16::from(c - b'0'), behind)
+            }
+            [a @ b'1'..=b'9', b @ b'0'..=b'9', behind @ ..] => {
+                (u16::from(a - b'0') * 10 + u16::from(b - b'0'), behind)
+            }
+            [a @ b'1'..=b'9', behind @ ..] => (u16::from(a - b'0'), behind),
+            _ => return None,
+        };
+        *octet = u8::try_from(number).ok()?;
         rest = behind;
     }
     rest.is_empty().then(|| octets.into())
 }
 
 fn is_secure(protocol: &[u8]) -> bool {
-    protocol.windows(4).any(|part| part.eq_ignore_ascii_case(b"SAVP"))
+    // What nearly all say.
+    protocol != b"RTP/AVP" && protocol.windows(4).any(|part| part.eq_ignore_ascii_case(b"SAVP"))
 }
 
 /// The number that `value` starts with, when it has digits there.
+#[inline]
 fn leading_number(value: &[u8]) -> Option<u32> {
-    decimal(split_where(value, |b| !b.is_ascii_digit()).0)
+    let (mut number, mut digits) = (0_u32, 0);
+    for &byte in value {
+        let digit = byte.wrapping_sub(b'0');
+        if digit > 9 {
+            break;
+        }
+        number = number.checked_mul(10)?.checked_add(u32::from(digit))?;
+        digits += 1;
+    }
+    (digits > 0).then_some(number)
 }
 
+#[inline]
 fn small(value: &[u8]) -> Option<u16> {
     u16::try_from(leading_number(value)?).ok()
-}
-
-fn is_space(byte: u8) -> bool {
-    matches!(byte, b' ' | b'\t')
 }
 
 /// `discard`, the port of those that have none yet.

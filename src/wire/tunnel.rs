@@ -12,7 +12,7 @@ pub(crate) const UDP_PORTS: [u16; 4] = [GTP_U, VXLAN, GENEVE, VXLAN_LINUX];
 
 /// Whether a datagram to this port may be a tunnel.
 #[inline]
-pub(crate) fn is_udp_port(destination: u16) -> bool {
+pub(super) fn is_udp_port(destination: u16) -> bool {
     matches!(destination, GTP_U | VXLAN | GENEVE | VXLAN_LINUX)
 }
 

@@ -207,6 +207,7 @@ impl<'a> Watch<'a> {
             let log = File::create(lab.file(&format!("agent-{host}.log"))).unwrap();
             let mut command = lab.inside(host, env!("CARGO_BIN_EXE_sidetone"));
             command.arg("run").env("SIDETONE_CAPTURE_RING_BYTES", "16777216").env(variable, value);
+            command.env("SIDETONE_POLL_INTERVAL_SECONDS", "1");
             let interface = if host == "p" { "eth0" } else { "lo" };
             Process(command.env("SIDETONE_CAPTURE_INTERFACES", interface).stderr(log).spawn().unwrap())
         };
@@ -231,6 +232,11 @@ impl<'a> Watch<'a> {
             sleep(Duration::from_millis(150));
         }
         samples
+    }
+
+    /// What the agent beside the proxy says now.
+    pub(crate) fn metrics(&self) -> String {
+        self.fetch("p", "/metrics").unwrap()
     }
 
     /// Waits until so many attempts and registrations have come to their end, and ends both.

@@ -1,5 +1,7 @@
 //! What a test needs of the machine; it says what is missing.
 
+#![allow(dead_code, reason = "not every test needs all of it")]
+
 use std::process::Command;
 
 use crate::skipped::skipped;

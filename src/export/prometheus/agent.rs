@@ -5,7 +5,10 @@ use crate::http::Snapshot;
 
 use super::family::{Counters, Declare, Gauges, Histograms, ReadyHistograms, RealCounters, RealGauges};
 use super::hep::{HepMetrics, HepStats};
+use super::logs::{LogMetrics, LogStats};
 use super::ready::ReadyHistogram;
+use super::shipping::ShippingMetrics;
+use super::traces::{TraceMetrics, TraceStats};
 
 /// What the agent knows about itself, as totals since it started. What it does not know is absent.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +23,14 @@ pub struct AgentStats {
     pub http: Snapshot,
     /// What HEP has done.
     pub hep: HepStats,
+    /// What became of traces; `None` where there are none.
+    pub traces: Option<TraceStats>,
+    /// What was sent to Loki; `None` where nothing is.
+    pub loki: Option<crate::export::loki::Counters>,
+    /// What was read of other programs' files.
+    pub tails: Vec<crate::tail::Stats>,
+    /// What the logs have done.
+    pub logs: LogStats,
     /// When the agent started.
     pub started: Option<Stamp>,
     /// Processor time of the whole process.
@@ -63,6 +74,9 @@ pub(super) struct AgentMetrics {
     threads: Gauges<0>,
     http: HttpMetrics,
     hep: HepMetrics,
+    traces: TraceMetrics,
+    shipping: ShippingMetrics,
+    logs: LogMetrics,
 }
 
 impl AgentMetrics {
@@ -95,10 +109,13 @@ impl AgentMetrics {
             threads: on.gauge("sidetone_threads", &[], "Threads of the agent"),
             http: HttpMetrics::declare(on),
             hep: HepMetrics::declare(on),
+            traces: TraceMetrics::declare(on),
+            shipping: ShippingMetrics::declare(on),
+            logs: LogMetrics::declare(on),
         }
     }
 
-    pub(super) fn set(&self, stats: &AgentStats) {
+    pub(super) fn set(&self, stats: &AgentStats, tail_overflow: Option<u64>) {
         self.up.clear();
         for source in &stats.sources {
             let interface = || [source.interface.clone().into()];
@@ -131,6 +148,11 @@ impl AgentMetrics {
         }
         self.http.set(&stats.http);
         self.hep.set(&stats.hep);
+        if let Some(traces) = &stats.traces {
+            self.traces.set(traces);
+        }
+        self.shipping.set(stats.loki.as_ref(), &stats.tails, tail_overflow);
+        self.logs.set(&stats.logs);
     }
 
     pub(super) fn scraped(&self, seconds: f64) {

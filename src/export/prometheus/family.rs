@@ -252,6 +252,11 @@ impl<const N: usize> Histograms<N> {
         Some(self.with(values, |histogram| histogram.observe(value)))
     }
 
+    /// The labels that an observation under these values is counted under.
+    pub(super) fn place(&self, values: [Value; N]) -> Labels<N> {
+        self.with(values, |_| ())
+    }
+
     /// Upper bound of the bucket a value falls into; infinite for the last one.
     pub(super) fn bucket(&self, value: f64) -> f64 {
         self.bounds.iter().copied().find(|bound| value <= *bound).unwrap_or(f64::INFINITY)

@@ -76,7 +76,9 @@ impl HostMetrics {
         }
     }
 
-    pub(super) fn set(&self, host: &Host) {
+    /// What stands now, which nobody looks at any more.
+    pub(super) fn clear(&self) {
+        self.cpus.clear();
         for gauge in [
             &self.memory,
             &self.swap,
@@ -88,6 +90,10 @@ impl HostMetrics {
             gauge.clear();
         }
         self.load.clear();
+    }
+
+    pub(super) fn set(&self, host: &Host) {
+        self.clear();
         for (mode, seconds) in CPU_MODES.into_iter().zip(host.cpu_seconds.into_iter().flatten()) {
             self.cpu.rise_to([mode.into()], seconds);
         }

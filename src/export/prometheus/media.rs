@@ -1,10 +1,9 @@
 //! Families about RTP streams and what endpoints report (MEAS A.2).
 
 use crate::event::{Band, Direction, Report, ReportKind, Stream, StreamCounts, Window};
-use crate::export::trace_id::TraceId;
 use crate::rtp::payload::Codec;
 
-use super::exemplar::Exemplars;
+use super::exemplar::{Candidate, Exemplars, Lead};
 use super::family::{Counters, Declare, Histograms, Value};
 
 #[derive(Debug)]
@@ -197,7 +196,7 @@ impl MediaMetrics {
     }
 
     /// A stream that is over, but for its counters.
-    pub(super) fn stream(&self, stream: &Stream, exemplars: &mut Exemplars) {
+    pub(super) fn stream(&self, stream: &Stream) {
         let way = || Value::Borrowed(direction(stream.direction));
         if stream.dead_air == Some(true) {
             self.dead_air.add([way()], 1);
@@ -207,18 +206,9 @@ impl MediaMetrics {
         self.clock_skew.observe([codec(stream.codec).into()], stream.clock_skew_ppm.map(f64::abs));
         if let (Some(mos), Some(scale)) = (stream.mos, stream.band) {
             let opinion = |kind| opinion(stream.codec, stream.direction, scale, kind);
-            let whole = self.mos.observe(opinion("lq"), Some(mos.lq));
+            self.mos.observe(opinion("lq"), Some(mos.lq));
             self.mos.observe(opinion("cq"), mos.cq);
-            let worst = self.mos_min.observe(opinion("lq"), mos.min_window);
-            for (histogram, labels, value) in
-                [(&self.mos, whole, Some(mos.lq)), (&self.mos_min, worst, mos.min_window)]
-            {
-                let poor = value.filter(|value| *value < POOR_MOS);
-                if let (Some(value), Some(call_id)) = (poor, &stream.call_id) {
-                    let trace = TraceId::of_call_id(call_id);
-                    exemplars.observed(histogram, labels.as_ref(), trace, value, stream.last);
-                }
-            }
+            self.mos_min.observe(opinion("lq"), mos.min_window);
             let [codec, way, scale, kind, _] = opinion("lq");
             self.r_factor.observe([codec, way, scale, kind], stream.r_factor);
         }
@@ -250,6 +240,36 @@ impl MediaMetrics {
         };
         self.reported_mos.observe([source.into(), "lq".into()], report.mos_lq);
         self.reported_mos.observe([source.into(), "cq".into()], report.mos_cq);
+    }
+
+    /// What of a stream whose call is over may stand for its bucket: its worst windows, and the whole of it.
+    pub(super) fn exemplify(&self, candidate: &Candidate, lead: Lead, exemplars: &mut Exemplars) {
+        let labels = |window: &Window| [codec(window.codec).into(), direction(window.direction).into()];
+        if let Some(window) = candidate.loss.as_ref().filter(|_| lead.is_told) {
+            let share = f64::from(window.lost) / f64::from(window.expected.max(1));
+            let place = self.window_loss.place(labels(window));
+            exemplars.observed(&self.window_loss, &place, lead.trace, share, window.start);
+        }
+        if let Some((window, jitter)) = candidate.jitter.as_ref().and_then(|w| Some((w, w.jitter?)))
+            && lead.is_told
+        {
+            let place = self.window_jitter.place(labels(window));
+            exemplars.observed(&self.window_jitter, &place, lead.trace, jitter, window.start);
+        }
+        if let Some(window) = candidate.mos.as_ref().filter(|w| lead.is_told || w.mos_lq < POOR_MOS) {
+            let opinion = opinion(window.codec, window.direction, window.band, "lq");
+            let place = self.window_mos.place(opinion);
+            exemplars.observed(&self.window_mos, &place, lead.trace, window.mos_lq, window.start);
+        }
+        if let Some(whole) = &candidate.whole {
+            for (histogram, value) in [(&self.mos, Some(whole.mos.lq)), (&self.mos_min, whole.mos.min_window)]
+            {
+                if let Some(value) = value.filter(|value| lead.is_told || *value < POOR_MOS) {
+                    let place = histogram.place(opinion(whole.codec, whole.direction, whole.band, "lq"));
+                    exemplars.observed(histogram, &place, lead.trace, value, whole.last);
+                }
+            }
+        }
     }
 
     /// Takes a closed window; a tainted one tells of the tap, not of the call (MEAS 0.4).

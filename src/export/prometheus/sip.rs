@@ -5,7 +5,7 @@ use crate::event::{
 };
 use crate::rtp::payload::Codec;
 
-use super::exemplar::{self, Exemplars};
+use super::exemplar::{self, Exemplars, Lead};
 use super::family::{Counters, Declare, Gauges, Histograms, Value};
 use super::live::tally;
 
@@ -89,17 +89,28 @@ impl SipMetrics {
         {
             histogram.observe(labels(), value);
         }
-        let observed = self.post_dial_delay.observe(labels(), call.post_dial_delay);
-        if let Some(delay) = call.post_dial_delay.filter(|delay| *delay > LONG_POST_DIAL) {
-            let at = call.start.plus_nanos((delay * 1e9) as i64);
-            exemplars.observed(&self.post_dial_delay, observed.as_ref(), exemplar::trace(call), delay, at);
-        }
+        self.post_dial_delay.observe(labels(), call.post_dial_delay);
         let [tenant, route, trunk] = labels();
         let class = call.status.map_or("none", class);
         self.session_request_failed
             .observe([tenant, route, trunk, class.into()], call.session_request_failed);
         self.forked.add([], u64::from(call.forked));
         self.early_media.add([], u64::from(call.early_media));
+    }
+
+    /// What of a call that is over may stand for its bucket.
+    pub(super) fn exemplify(&self, call: &Call, trunk: Option<&str>, lead: Lead, exemplars: &mut Exemplars) {
+        let labels = || [owned(call.tenant.as_deref()), owned(call.route.as_deref()), owned(trunk)];
+        let at = |seconds: f64| call.start.plus_nanos((seconds * 1e9) as i64);
+        if let Some(delay) = call.post_dial_delay.filter(|delay| lead.is_told || *delay > LONG_POST_DIAL) {
+            let place = self.post_dial_delay.place(labels());
+            exemplars.observed(&self.post_dial_delay, &place, lead.trace, delay, at(delay));
+        }
+        if let Some(setup) = call.setup.filter(|_| lead.is_told) {
+            let [tenant, route, _] = labels();
+            let place = self.setup.place([tenant, route]);
+            exemplars.observed(&self.setup, &place, lead.trace, setup, at(setup));
+        }
     }
 
     /// A call that is over, or the capture is.

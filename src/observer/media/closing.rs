@@ -108,14 +108,15 @@ impl Media {
     pub(crate) fn last_heard(&self) -> impl Iterator<Item = (CallKey, Stamp)> {
         self.calls.iter().enumerate().filter_map(|(index, media)| {
             let media = media.as_ref()?;
-            Some((CallKey { index: index as u32, generation: media.generation }, media.hearing.last()?))
+            Some((CallKey { index: index as u32, generation: media.generation? }, media.hearing.last()?))
         })
     }
 
     /// What the media of a call add to its record; its slot is free afterwards.
     pub(crate) fn take(&mut self, call: CallKey) -> Outcome {
         let slot = self.calls.get_mut(call.index as usize);
-        let Some(media) = slot.and_then(|slot| slot.take_if(|media| media.generation == call.generation))
+        let Some(media) =
+            slot.and_then(|slot| slot.take_if(|media| media.generation == Some(call.generation)))
         else {
             return Outcome::default();
         };
@@ -149,6 +150,7 @@ impl Media {
         }
         for closed in self.closed.drain(..) {
             if let Some(mut window) = slot.stream.window_fact(&closed, &self.rating, slot.direction) {
+                window.stream = slot.serial;
                 window.tainted = window.start <= self.dropped_until;
                 if !window.tainted {
                     slot.worst_window = slot.worst_window.min(window.mos_lq as f32);
@@ -189,7 +191,7 @@ impl Media {
             tail_missing,
             dscp: slot.dscp,
             hop: (slot.hop.place > 0)
-                .then(|| event::Hop { of: stream_id(slot.hop.first), place: u32::from(slot.hop.place) }),
+                .then(|| event::Hop { of: stream_id(slot.hop.of), place: u32::from(slot.hop.place) }),
             early: slot.early,
             rtcp: figures,
             ..event::Stream::blank(slot.flow.source(), slot.flow.destination())

@@ -28,7 +28,7 @@ impl Media {
     pub(super) fn look_for_earlier_hop(&mut self, index: u32, packet: &Packet<'_>) {
         let Self { streams, relays, .. } = self;
         let Some(slot) = streams.get(index) else { return };
-        let HopMatch { candidate, mut looked, mut equal, .. } = slot.hop;
+        let HopMatch { of: candidate, mut looked, mut equal, .. } = slot.hop;
         let verdict = if candidate == BY_PAYLOAD {
             let may_be = |other| streams.get(other).is_some_and(|other| other.may_precede(slot));
             relays.look(index, packet, may_be)
@@ -45,9 +45,9 @@ impl Media {
         (slot.hop.looked, slot.hop.equal) = (looked, equal);
         match verdict {
             Verdict::Open => {}
-            Verdict::Alone => slot.hop.candidate = NONE,
+            Verdict::Alone => slot.hop = HopMatch::new(NONE, slot.serial),
             Verdict::Relayed(before) => {
-                slot.hop.candidate = NONE;
+                slot.hop = HopMatch::new(NONE, slot.serial);
                 self.follows(index, before);
             }
         }
@@ -56,8 +56,8 @@ impl Media {
     /// A stream carries on what another one brought: it is the next hop, and of the same call.
     pub(super) fn follows(&mut self, index: u32, before: u32) {
         let Some(before) = self.streams.get(before) else { return };
-        let (hop, call, direction, into) =
-            (before.hop, before.call, before.direction, before.flow.destination().ip);
+        let hop = (before.first_hop(), before.hop.place);
+        let (call, direction, into) = (before.call, before.direction, before.flow.destination().ip);
         let Some(slot) = self.streams.get_mut(index) else { return };
         match (call, slot.call) {
             (Some(call), Some(own)) if own != call => {
@@ -85,21 +85,34 @@ impl Media {
         }
     }
 
-    fn place_behind(&mut self, index: u32, before: HopMatch) {
+    fn place_behind(&mut self, index: u32, (first, place): (u32, u8)) {
         if let Some(slot) = self.streams.get_mut(index) {
-            (slot.hop.first, slot.hop.place) = (before.first, before.place.saturating_add(1));
+            (slot.hop.of, slot.hop.place) = (first, place.saturating_add(1));
         }
     }
 }
 
+impl HopMatch {
+    /// `candidate` is what to look at first; `NONE` = nothing can be an earlier hop of this stream, whose serial it is.
+    pub(super) fn new(candidate: u32, serial: u32) -> Self {
+        let looking = candidate != NONE;
+        Self { of: if looking { candidate } else { serial }, looking, looked: 0, equal: 0, place: 0 }
+    }
+}
+
 impl Slot {
+    /// Serial of the first hop of what it carries: its own, as long as none is known.
+    fn first_hop(&self) -> u32 {
+        if self.hop.looking { self.serial } else { self.hop.of }
+    }
+
     /// Whether it can be an earlier hop of another stream: it goes where that one comes from, or both are of one
     /// call already. Who plays the same music to many listeners relays nothing, nor does a hop that is behind.
     fn may_precede(&self, other: &Self) -> bool {
         let (from, to) = (self.flow.source().ip, self.flow.destination().ip);
         let relay = other.flow.source().ip;
         let meet = to == relay || self.call.is_some() && self.call == other.call;
-        meet && from != relay && to != other.flow.destination().ip && self.hop.first != other.serial
+        meet && from != relay && to != other.flow.destination().ip && self.first_hop() != other.serial
     }
 }
 

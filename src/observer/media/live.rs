@@ -7,6 +7,11 @@ use crate::quality::score::score;
 use crate::rtp::payload::{Class, Codec};
 
 impl Media {
+    /// Works off what all streams have written down, for whoever looks at them.
+    pub(crate) fn settle(&mut self) {
+        self.streams.iter_mut().for_each(|slot| slot.stream.settle());
+    }
+
     /// Live streams.
     pub(crate) fn len(&self) -> usize {
         self.streams.len()
@@ -26,7 +31,7 @@ impl Media {
         place: u32,
     ) -> (Option<Codec>, Option<Missing>) {
         let Some(Some(media)) = self.calls.get(call.index as usize) else { return (None, None) };
-        if media.generation != call.generation {
+        if media.generation != Some(call.generation) {
             return (None, None);
         }
         let mut most = media.codec;

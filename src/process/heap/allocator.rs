@@ -35,6 +35,6 @@ pub(super) fn find(memory: &impl Memory, maps: &Maps) -> Result<Object, Failure>
 }
 
 /// The loader of glibc: until 2.30 it offered a malloc for its own start. That of musl is the C library too.
-fn is_loader(name: &str) -> bool {
+pub(in crate::process) fn is_loader(name: &str) -> bool {
     name.starts_with("ld-linux") || name.starts_with("ld-2.") || name.starts_with("ld64.so")
 }

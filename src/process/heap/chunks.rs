@@ -51,6 +51,8 @@ pub(super) struct Walker<'a, 'm, M> {
     residency: Vec<Residency>,
     /// Chunks that may be the tcache of a thread: address and size.
     pub(super) tcaches: Vec<(u64, u64)>,
+    /// Rows that were walked: start and end.
+    rows: Vec<(u64, u64)>,
     /// Told of each chunk, some of them twice.
     pub(super) tell: Option<&'a mut dyn FnMut(u64, u64, Kind)>,
 }
@@ -68,17 +70,26 @@ struct Place {
 
 impl<'a, 'm, M: Memory> Walker<'a, 'm, M> {
     pub(super) fn new(reading: &'a Reading<'m, M>, maps: &'a Maps) -> Self {
-        Self { reading, maps, window: Vec::new(), residency: Vec::new(), tcaches: Vec::new(), tell: None }
+        Self {
+            reading,
+            maps,
+            window: Vec::new(),
+            residency: Vec::new(),
+            tcaches: Vec::new(),
+            rows: Vec::new(),
+            tell: None,
+        }
     }
 
     /// What [`back_to`](Self::back_to) takes.
-    pub(super) fn mark(&self) -> usize {
-        self.tcaches.len()
+    pub(super) fn mark(&self) -> (usize, usize) {
+        (self.tcaches.len(), self.rows.len())
     }
 
     /// Forgets what was found since.
-    pub(super) fn back_to(&mut self, mark: usize) {
-        self.tcaches.truncate(mark);
+    pub(super) fn back_to(&mut self, (tcaches, rows): (usize, usize)) {
+        self.tcaches.truncate(tcaches);
+        self.rows.truncate(rows);
     }
 
     /// Adds up a row. A window that does not fit together is read again, first from its last chunk on, then from the one
@@ -98,6 +109,7 @@ impl<'a, 'm, M: Memory> Walker<'a, 'm, M> {
             match self.window(segment, here, length) {
                 Ok((place, true)) => {
                     *sums = place.sums;
+                    self.rows.push((segment.start, segment.end));
                     return Ok(());
                 }
                 Ok((place, false)) => {
@@ -213,6 +225,20 @@ impl<'a, 'm, M: Memory> Walker<'a, 'm, M> {
                 self.tcaches.push((address, size));
             }
         }
+    }
+
+    /// How much of the rows is in memory, of so many bytes in all.
+    pub(super) fn resident(&self, bytes: u64) -> Result<Option<u64>, Failure> {
+        let all = self.rows.iter().fold(0_u64, |sum, (start, end)| sum.saturating_add(end - start));
+        // What was only guessed may be longer than what was seen of it.
+        if all > bytes.saturating_mul(2) {
+            return Ok(None);
+        }
+        let mut resident = 0;
+        for (start, end) in &self.rows {
+            resident += self.reading.resident_bytes(*start, end - start)?;
+        }
+        Ok(Some(resident))
     }
 
     /// What the tcaches among the chunks hold, bytes.

@@ -106,6 +106,25 @@ impl<'a, M: Memory> Reading<'a, M> {
         Ok(())
     }
 
+    /// How many bytes of a range are in memory.
+    pub(super) fn resident_bytes(&self, address: u64, bytes: u64) -> Result<u64, Failure> {
+        let page = page_bytes();
+        let mut pages = bytes.div_ceil(page);
+        let mut at = address;
+        let mut count = 0;
+        let mut residency = vec![Residency::Present; PAGES_AT_ONCE.min(pages) as usize];
+        while pages > 0 {
+            let some = pages.min(PAGES_AT_ONCE);
+            self.spend(8 * some)?;
+            let residency = residency.get_mut(..some as usize).unwrap_or_default();
+            self.memory.residency(at, residency)?;
+            count += residency.iter().filter(|state| **state == Residency::Present).count() as u64;
+            at = at.saturating_add(some * page);
+            pages -= some;
+        }
+        Ok(count * page)
+    }
+
     fn spend(&self, bytes: u64) -> Result<(), Failure> {
         let left = self.left.get().checked_sub(bytes + PER_READ).ok_or(Failure::TooLarge)?;
         self.left.set(left);
@@ -130,3 +149,4 @@ const PER_READ: u64 = 512;
 /// Bytes that are kept of a place where lists lead.
 const PEEK: usize = 4096;
 const MOST_PAGES: usize = 4096;
+const PAGES_AT_ONCE: u64 = 4096;

@@ -1,0 +1,84 @@
+//! `--otlp`: the traces of what is replayed, beside its report.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use crate::cli::Analyze;
+use crate::event::Event;
+use crate::trace::export::{self, Outbox};
+use crate::trace::{Config, Traces};
+
+/// Sends the traces of a replay. A replay waits for the collector: nothing is lost for being fast.
+#[derive(Debug)]
+pub struct Sending {
+    traces: Traces,
+    outbox: Outbox,
+    endpoint: String,
+    most: usize,
+    stop: Arc<AtomicBool>,
+    thread: JoinHandle<()>,
+}
+
+impl Sending {
+    /// To where the command line says; `None` if it says nothing.
+    pub fn start(args: &Analyze, config: &Config) -> Result<Option<Self>, String> {
+        let Some(endpoint) = &args.otlp else { return Ok(None) };
+        let mut settings = config.export.clone();
+        settings.endpoint = Some(endpoint.clone());
+        settings.retry = settings.retry.min(PATIENCE);
+        settings.flush = PATIENCE;
+        let place = args.files.first().map(|file| file.display().to_string());
+        let traces = Traces::new(&config.traces(1.0, place));
+        let most = settings.queue_spans / 2;
+        let (outbox, exporter) = export::open(settings).map_err(|error| error.to_string())?;
+        let stop = Arc::new(AtomicBool::new(false));
+        let told = Arc::clone(&stop);
+        let thread = thread::Builder::new()
+            .name("otlp".into())
+            .spawn(move || exporter.run(&told))
+            .map_err(|error| format!("starting a thread: {error}"))?;
+        Ok(Some(Self { traces, outbox, endpoint: endpoint.to_string(), most, stop, thread }))
+    }
+
+    /// Takes a fact on its way to the report.
+    pub fn take(&mut self, event: &Event) {
+        let spans = self.traces.take(event);
+        if spans.is_empty() {
+            return;
+        }
+        while self.outbox.waiting() > self.most && self.is_hopeful() {
+            thread::sleep(LOOK);
+        }
+        self.outbox.put(spans);
+    }
+
+    /// Waits until all is sent; or says what was lost.
+    pub fn finish(self) -> Result<(), String> {
+        while self.outbox.waiting() > 0 && self.is_hopeful() {
+            thread::sleep(LOOK);
+        }
+        self.stop.store(true, Ordering::Release);
+        let joined = self.thread.join();
+        let counts = self.outbox.counters();
+        match (joined, counts.dropped()) {
+            (Ok(()), 0) => Ok(()),
+            (_, lost) => Err(format!(
+                "otlp: {lost} spans did not reach {}: {}; is a collector there, and does it speak what the URL says?",
+                self.endpoint,
+                counts.problem.unwrap_or_else(|| "the sending broke off".into())
+            )),
+        }
+    }
+
+    /// Nothing was given up yet; and somebody is there to send.
+    fn is_hopeful(&self) -> bool {
+        let counts = self.outbox.counters();
+        counts.dropped_late == 0 && !self.thread.is_finished()
+    }
+}
+
+const LOOK: Duration = Duration::from_millis(5);
+/// How long a collector that is away is waited for.
+const PATIENCE: Duration = Duration::from_secs(15);

@@ -1,0 +1,121 @@
+//! Figures that take a right, from whoever has it: the second process.
+
+#![allow(clippy::disallowed_types, reason = "it limits its own pace by the clock")]
+
+use std::path::PathBuf;
+use std::time::Instant;
+
+use super::heap::{self, Failure};
+use super::malloc_calls::Counters;
+use super::memory::{Fault, Remote};
+use super::privileged::{Heap, MemoryMap, Missing, Own, Pool, Privileged, Right, enter};
+use super::{Process, pools};
+
+/// Whoever has the rights asks the kernel itself.
+#[derive(Debug)]
+pub struct Direct {
+    /// Reads /proc; what it may see follows from the rights.
+    own: Own,
+    counters: Counters,
+    /// Bytes of heaps that may be read at once, and since when.
+    credit: (f64, Instant),
+}
+
+impl Direct {
+    /// With the rights that this process has.
+    pub fn new() -> Self {
+        Self { own: Own::default(), counters: Counters::default(), credit: (MOST_CREDIT, Instant::now()) }
+    }
+
+    /// Whether the pace allows another walk.
+    fn may_read(&mut self) -> bool {
+        let (bytes, since) = self.credit;
+        let now = Instant::now();
+        let bytes = (bytes + now.duration_since(since).as_secs_f64() * BYTES_A_SECOND).min(MOST_CREDIT);
+        self.credit = (bytes, now);
+        bytes > 0.0
+    }
+}
+
+impl Default for Direct {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Privileged for Direct {
+    fn memory_map(&mut self, of: Process) -> Result<MemoryMap, Missing> {
+        self.own.memory_map(of)
+    }
+
+    fn executable(&mut self, of: Process) -> Result<PathBuf, Missing> {
+        self.own.executable(of)
+    }
+
+    fn open_fds(&mut self, of: Process) -> Result<u64, Missing> {
+        self.own.open_fds(of)
+    }
+
+    fn sockets(&mut self, of: Process, inodes: &mut Vec<u64>) -> Result<(), Missing> {
+        self.own.sockets(of, inodes)
+    }
+
+    fn heap(&mut self, of: Process) -> Result<Heap, Missing> {
+        if !self.may_read() {
+            return Err(Missing::Failed("heaps are read at no more than 50 MB/s".into()));
+        }
+        let walked = only(of, || heap::walk(&Remote::open(of.pid)?));
+        let heap = walked.map_err(|missing| missing.map_or_else(|gone| gone, of_walk))?;
+        self.credit.0 -= heap.read as f64;
+        let heap::Heap { arenas, committed, in_use, cached, free, top, mmapped, resident, coverage, .. } =
+            heap;
+        Ok(Heap { arenas, committed, in_use, cached, free, top, mmapped, resident, coverage })
+    }
+
+    fn pools(&mut self, of: Process) -> Result<Vec<Pool>, Missing> {
+        only(of, || pools::pools(&Remote::open(of.pid)?))
+            .map_err(|missing| missing.map_or_else(|gone| gone, of_fault))
+    }
+
+    fn allocations(&mut self, of: Process) -> Result<u64, Missing> {
+        self.counters.calls(of)
+    }
+
+    fn forget(&mut self, of: Process) {
+        self.counters.forget(of);
+    }
+}
+
+/// Does something to that very process: it is the same before and after.
+fn only<T, E>(of: Process, look: impl FnOnce() -> Result<T, E>) -> Result<T, Result<E, Missing>> {
+    let mut buffer = super::files::Buffer::default();
+    enter(of, &mut buffer).map_err(Err)?;
+    let seen = look().map_err(Ok)?;
+    enter(of, &mut buffer).map_err(Err)?;
+    Ok(seen)
+}
+
+fn of_walk(failure: Failure) -> Missing {
+    match failure {
+        Failure::Unsupported(reason) => Missing::Unsupported(reason.to_string()),
+        Failure::TooLarge => Missing::Unsupported(failure.to_string()),
+        Failure::Gone => Missing::Gone,
+        Failure::Denied => Missing::Right(Right::Ptrace),
+        Failure::Incoherent(_) | Failure::Swapped | Failure::System(_) => {
+            Missing::Failed(failure.to_string())
+        }
+    }
+}
+
+fn of_fault(fault: Fault) -> Missing {
+    match fault {
+        Fault::Gone => Missing::Gone,
+        Fault::Denied => Missing::Right(Right::Ptrace),
+        Fault::NoMemory => Missing::Unsupported(fault.to_string()),
+        Fault::Unmapped | Fault::System(_) => Missing::Failed(fault.to_string()),
+    }
+}
+
+/// Heaps are read no faster than this, over a minute (MEAS 9.4).
+const BYTES_A_SECOND: f64 = 50e6;
+const MOST_CREDIT: f64 = 60.0 * BYTES_A_SECOND;

@@ -1,0 +1,316 @@
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use super::*;
+
+/// Keeps lines, and positions as a disk would.
+#[derive(Default)]
+struct Kept {
+    lines: Vec<String>,
+    entries: BTreeMap<Id, Entry>,
+}
+
+impl Take for Kept {
+    fn take(&mut self, lines: &[&[u8]], source: &Source<'_>) {
+        self.lines.extend(lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()));
+        let Source { id, offset, skips, head, copy_of, gone, .. } = *source;
+        let entry =
+            Entry { tail: "t".into(), id, offset, serial: 0, skips, copy_of, head: head.to_vec(), gone };
+        if gone { drop(self.entries.remove(&id)) } else { drop(self.entries.insert(id, entry)) }
+    }
+}
+
+struct Scene {
+    directory: tempfile::TempDir,
+    follower: Follower,
+    kept: Kept,
+    seconds: u64,
+    written: u64,
+}
+
+impl Scene {
+    fn new() -> Self {
+        Self::with(tempfile::tempdir().unwrap(), "app.log", true)
+    }
+
+    fn with(directory: tempfile::TempDir, pattern: &str, from_start: bool) -> Self {
+        let pattern = directory.path().join(pattern);
+        let follower = Follower::new(vec![pattern], Vec::new(), from_start, 1000, Stamp(0));
+        Self { directory, follower, kept: Kept::default(), seconds: 0, written: 0 }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    /// So many more lines.
+    fn write(&mut self, name: &str, lines: u64) {
+        let mut file = File::options().append(true).create(true).open(self.path(name)).unwrap();
+        for _ in 0..lines {
+            writeln!(file, "line {:06}", self.written).unwrap();
+            self.written += 1;
+        }
+    }
+
+    fn rename(&self, from: &str, to: &str) {
+        fs::rename(self.path(from), self.path(to)).unwrap();
+    }
+
+    fn copy(&self, from: &str, to: &str) {
+        fs::copy(self.path(from), self.path(to)).unwrap();
+    }
+
+    fn truncate(&self, name: &str) {
+        File::options().write(true).open(self.path(name)).unwrap().set_len(0).unwrap();
+    }
+
+    fn round(&mut self) {
+        self.seconds += 1;
+        while self.follower.round(Stamp(self.seconds * 1_000_000_000), true, &mut self.kept) {}
+    }
+
+    /// Another process goes on with what this one left on disk.
+    fn restart(&mut self) {
+        let entries = self.kept.entries.values().cloned().collect();
+        let pattern = self.path("app.log");
+        let now = Stamp(self.seconds * 1_000_000_000);
+        self.follower = Follower::new(vec![pattern], entries, false, 1000, now);
+    }
+
+    /// Each line that was written once, whatever the order of files.
+    fn assert_complete(&mut self) {
+        self.round();
+        self.round();
+        let mut numbers: Vec<u64> = self
+            .kept
+            .lines
+            .iter()
+            .map(|line| line.strip_prefix("line ").unwrap_or_else(|| panic!("{line:?}")).parse().unwrap())
+            .collect();
+        numbers.sort_unstable();
+        let doubled: Vec<_> =
+            numbers.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
+        let missing: Vec<_> =
+            (0..self.written).filter(|number| numbers.binary_search(number).is_err()).collect();
+        assert!(doubled.is_empty() && missing.is_empty(), "doubled {doubled:?}, missing {missing:?}");
+    }
+}
+
+#[test]
+fn lines_are_read_as_they_come() {
+    let mut scene = Scene::new();
+    scene.round();
+    scene.write("app.log", 3);
+    scene.round();
+    assert_eq!(scene.kept.lines.len(), 3);
+    scene.write("app.log", 2);
+    scene.assert_complete();
+    assert_eq!((scene.follower.tally.lines, scene.follower.tally.files), (5, 1));
+}
+
+#[test]
+fn a_renamed_file_is_read_to_its_end() {
+    let mut scene = Scene::new();
+    scene.write("app.log", 3);
+    scene.round();
+    scene.write("app.log", 3);
+    scene.rename("app.log", "app.log.1");
+    scene.write("app.log", 3);
+    scene.round();
+    scene.write("app.log.1", 3);
+    scene.assert_complete();
+    assert_eq!(scene.follower.tally.rotations, 1);
+}
+
+#[test]
+fn files_that_were_rotated_before_anybody_looked_are_read_in_order() {
+    let mut scene = Scene::new();
+    scene.write("app.log", 3);
+    scene.round();
+    for _ in 0..5 {
+        for number in (1..9).rev() {
+            let (from, to) = (format!("app.log.{number}"), format!("app.log.{}", number + 1));
+            if scene.path(&from).exists() {
+                scene.rename(&from, &to);
+            }
+        }
+        scene.rename("app.log", "app.log.1");
+        scene.write("app.log", 3);
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    scene.assert_complete();
+    assert!(scene.kept.lines.is_sorted());
+}
+
+#[test]
+fn what_is_deleted_is_read_while_it_is_open() {
+    let mut scene = Scene::new();
+    scene.write("app.log", 3);
+    scene.round();
+    scene.write("app.log", 3);
+    fs::remove_file(scene.path("app.log")).unwrap();
+    scene.write("app.log", 3);
+    scene.assert_complete();
+}
+
+#[test]
+fn copytruncate_loses_and_doubles_nothing() {
+    for read_before_cut in [false, true] {
+        let mut scene = Scene::new();
+        scene.write("app.log", 30);
+        scene.round();
+        scene.write("app.log", 5);
+        scene.copy("app.log", "app.log.1");
+        if read_before_cut {
+            scene.round();
+        }
+        scene.truncate("app.log");
+        scene.write("app.log", 4);
+        scene.round();
+        scene.write("app.log", 90);
+        scene.copy("app.log", "app.log.2");
+        scene.truncate("app.log");
+        // Longer than before, so that only its beginning tells.
+        scene.write("app.log", 200);
+        scene.assert_complete();
+        assert_eq!(scene.follower.tally.truncations, 2);
+        assert_eq!(scene.follower.tally.without_copy, 0);
+    }
+}
+
+#[test]
+fn a_copy_that_lacks_lines_is_not_read_again() {
+    let mut scene = Scene::new();
+    scene.write("app.log", 5);
+    scene.copy("app.log", "app.log.1");
+    scene.write("app.log", 5);
+    scene.round();
+    scene.truncate("app.log");
+    scene.write("app.log", 1);
+    scene.assert_complete();
+}
+
+#[test]
+fn a_copy_that_nobody_cuts_for_is_not_read() {
+    let mut scene = Scene::new();
+    scene.write("app.log", 50);
+    scene.round();
+    scene.copy("app.log", "app.log.1");
+    scene.round();
+    scene.write("app.log", 5);
+    scene.assert_complete();
+}
+
+#[test]
+fn it_goes_on_after_a_restart() {
+    let mut scene = Scene::new();
+    scene.write("app.log", 10);
+    scene.round();
+    scene.restart();
+    scene.write("app.log", 10);
+    scene.assert_complete();
+    // Rotated twice meanwhile.
+    scene.write("app.log", 10);
+    scene.rename("app.log", "app.log.2");
+    scene.write("app.log.1", 10);
+    scene.write("app.log", 10);
+    scene.restart();
+    scene.assert_complete();
+    // Copied and cut meanwhile.
+    scene.write("app.log", 10);
+    scene.copy("app.log", "app.log.3");
+    scene.truncate("app.log");
+    scene.write("app.log", 100);
+    scene.restart();
+    scene.assert_complete();
+    scene.restart();
+    scene.assert_complete();
+}
+
+#[test]
+fn what_was_there_before_is_no_news_unless_asked_for() {
+    let mut scene = Scene::with(tempfile::tempdir().unwrap(), "app.log", false);
+    fs::write(scene.path("app.log"), "old\nold\nhal").unwrap();
+    fs::write(scene.path("app.log.1"), "older\n").unwrap();
+    scene.round();
+    fs::write(scene.path("app.log"), "old\nold\nhalf\n").unwrap();
+    scene.write("app.log", 2);
+    scene.rename("app.log", "app.log.2");
+    scene.write("app.log", 2);
+    scene.round();
+    assert_eq!(scene.kept.lines, ["half", "line 000000", "line 000001", "line 000002", "line 000003"]);
+}
+
+#[test]
+fn a_pattern_and_a_link_lead_to_files_that_come_later() {
+    let mut scene = Scene::with(tempfile::tempdir().unwrap(), "*.log", true);
+    scene.write("a.log", 2);
+    scene.write("a.log.1", 2);
+    scene.round();
+    fs::create_dir(scene.path("real")).unwrap();
+    scene.write("real/b", 2);
+    std::os::unix::fs::symlink("real/b", scene.path("b.log")).unwrap();
+    scene.round();
+    scene.rename("real/b", "real/b.1");
+    scene.write("real/b", 2);
+    scene.assert_complete();
+    assert_eq!(scene.follower.tally.files, 2);
+    assert!(scene.follower.directories().contains(&fs::canonicalize(scene.path("real")).unwrap()));
+}
+
+#[test]
+fn a_last_line_without_end_is_taken_when_nobody_writes_any_more() {
+    let mut scene = Scene::new();
+    fs::write(scene.path("app.log"), "line 000000\nline 000001").unwrap();
+    scene.round();
+    scene.rename("app.log", "app.log.1");
+    scene.written = 2;
+    scene.round();
+    assert_eq!(scene.kept.lines.len(), 1);
+    for _ in 0..6 {
+        scene.round();
+    }
+    scene.assert_complete();
+}
+
+#[test]
+fn any_order_of_rotations_restarts_and_looks_loses_and_doubles_nothing() {
+    let mut state = 1_u64;
+    let mut chance = move |of: u64| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % of
+    };
+    for _ in 0..40 {
+        let mut scene = Scene::new();
+        let mut rotated = 0;
+        scene.write("app.log", 1);
+        scene.round();
+        for _ in 0..60 {
+            match chance(8) {
+                0 | 1 => scene.round(),
+                2 => {
+                    rotated += 1;
+                    let name = format!("app.log.{rotated}");
+                    scene.rename("app.log", &name);
+                    scene.write("app.log", 1 + chance(3));
+                }
+                3 => {
+                    rotated += 1;
+                    let name = format!("app.log.{rotated}");
+                    scene.copy("app.log", &name);
+                    if chance(2) == 0 {
+                        scene.round();
+                    }
+                    scene.truncate("app.log");
+                    scene.write("app.log", 1 + chance(40));
+                }
+                4 => scene.restart(),
+                _ => {
+                    let lines = 1 + chance(20);
+                    scene.write("app.log", lines);
+                }
+            }
+        }
+        scene.assert_complete();
+    }
+}

@@ -1,0 +1,83 @@
+//! The counter of malloc calls against a program that counts its own, to the call: threads that are there and that are
+//! forked later, functions that go on into malloc. It takes CAP_PERFMON, so root.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot run its subject has failed")]
+#![allow(clippy::disallowed_types, reason = "its cost is measured by the clock")]
+
+use std::fs;
+use std::io::Write;
+use std::process::Command;
+use std::time::Instant;
+
+use sidetone::process::direct::Direct;
+use sidetone::process::stat::Stat;
+use sidetone::process::{Missing, Privileged, Process, Right};
+
+use skipped::skipped;
+use target::{Target, build};
+
+#[path = "support/needs.rs"]
+mod needs;
+#[path = "support/skipped.rs"]
+mod skipped;
+#[path = "heap/target.rs"]
+mod target;
+
+fn process(pid: u32) -> Process {
+    let stat = Stat::parse(&fs::read(format!("/proc/{pid}/stat")).unwrap()).unwrap();
+    Process { pid, started_ticks: stat.started_ticks }
+}
+
+/// What a process is asked for the first time; None where this machine cannot count.
+fn begin(direct: &mut Direct, of: Process) -> Option<()> {
+    match direct.allocations(of) {
+        Ok(0) => Some(()),
+        Err(Missing::Right(Right::Perfmon)) => {
+            skipped("this test needs CAP_PERFMON");
+            None
+        }
+        Err(Missing::Failed(reason)) if reason.contains("no uprobes") => {
+            skipped("this test needs a kernel with uprobes");
+            None
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn every_call_is_counted_once() {
+    let Some(program) = build("cc", "counter.c", "heap-counter", &["-fno-builtin"]) else { return };
+    let mut target = Target::start(&mut Command::new(program));
+    target.ask("wait");
+    let of = process(target.pid());
+    let mut direct = Direct::new();
+    let Some(()) = begin(&mut direct, of) else { return };
+    let mut before = 0;
+    for what in ["wait", "threads", "forks", "threads", "forks"] {
+        let made = target.ask(what)["calls"].as_u64().unwrap();
+        let counted = direct.allocations(of).unwrap();
+        let _ = writeln!(std::io::stderr(), "{what}: {made} made, {} counted", counted - before);
+        assert_eq!(counted - before, made, "{what}");
+        before = counted;
+    }
+}
+
+/// Measured and printed; a busy machine must not fail it.
+#[test]
+fn what_a_count_costs_the_process() {
+    let Some(program) = build("cc", "counter.c", "heap-counter", &["-fno-builtin"]) else { return };
+    let mut target = Target::start(&mut Command::new(program));
+    target.ask("wait");
+    let of = process(target.pid());
+    let mut direct = Direct::new();
+    let mut timed = |target: &mut Target| {
+        let begun = Instant::now();
+        let calls = target.ask("alone")["calls"].as_f64().unwrap();
+        1e9 * begun.elapsed().as_secs_f64() / calls
+    };
+    let alone = timed(&mut target);
+    let Some(()) = begin(&mut direct, of) else { return };
+    let watched = timed(&mut target);
+    direct.forget(of);
+    let _ = writeln!(std::io::stderr(), "a call of malloc takes {alone:.0} ns, counted {watched:.0} ns");
+}
