@@ -148,7 +148,9 @@ fn runbooks(catalogue: &Catalogue, server: &Served, agent: &str) {
                 assert!(unknown.is_empty(), "{line}: {unknown:?}");
                 commands += 1;
             } else if let Some(address) = line.strip_prefix("curl -s 'http://127.0.0.1:9767") {
-                assert!(prometheus::get(agent, address.trim_matches('\'')).is_some(), "{line}");
+                let path = address.trim_matches('\'');
+                // A busy agent may say 503 of its health meanwhile.
+                assert!(patience::within(60, || prometheus::get(agent, path).is_some()), "{line}");
                 commands += 1;
             }
         }
