@@ -67,6 +67,8 @@ pub(crate) fn prometheus(folder: &Path, config: &str) -> Served {
     command
         .arg(format!("--config.file={}", file.display()))
         .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
+        // What fires before Alertmanager is found is told again soon.
+        .arg("--rules.alert.resend-delay=1s")
         .current_dir(folder);
     Served::start(&mut command, "--web.listen-address")
 }
