@@ -252,7 +252,7 @@ fn nothing_personal_is_in_a_log_that_hides_it() {
                 uri.split_once(':')
                     .and_then(|(_, rest)| rest.split_once('@'))
                     .map(|(user, _)| user.to_owned()),
-            )
+            );
         };
         for event in &events {
             match event {

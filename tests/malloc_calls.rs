@@ -70,7 +70,7 @@ fn what_a_count_costs_the_process() {
     target.ask("wait");
     let of = process(target.pid());
     let mut direct = Direct::new();
-    let mut timed = |target: &mut Target| {
+    let timed = |target: &mut Target| {
         let begun = Instant::now();
         let calls = target.ask("alone")["calls"].as_f64().unwrap();
         1e9 * begun.elapsed().as_secs_f64() / calls

@@ -48,6 +48,7 @@ impl Polling {
     }
 
     /// Waits for orders, until it is time for the next poll; `None`: it is over.
+    #[allow(clippy::option_option, reason = "over, or not; with other settings, or not")]
     fn wait(&self, time: Duration) -> Option<Option<Settings>> {
         let orders = whole(&self.orders);
         let waits = |orders: &mut Orders| !orders.ended && orders.settings.is_none();

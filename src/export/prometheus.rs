@@ -173,6 +173,7 @@ impl Metrics {
     }
 
     /// Serves what rules make of log lines too.
+    #[must_use]
     pub fn with_tail(mut self, families: Option<Arc<Families>>) -> Self {
         self.tail = families;
         self

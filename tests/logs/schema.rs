@@ -28,7 +28,7 @@ pub(crate) fn violations(schema: &Value, value: &Value, at: &str) -> Vec<String>
             "enum" => hold(told.as_array().unwrap().contains(value), keyword),
             "const" => hold(told == value, keyword),
             "minLength" => {
-                hold(value.as_str().is_none_or(|text| text.len() as u64 >= told.as_u64().unwrap()), keyword)
+                hold(value.as_str().is_none_or(|text| text.len() as u64 >= told.as_u64().unwrap()), keyword);
             }
             "minimum" => hold(value.as_f64().is_none_or(|number| number >= told.as_f64().unwrap()), keyword),
             "maximum" => hold(value.as_f64().is_none_or(|number| number <= told.as_f64().unwrap()), keyword),
