@@ -1,6 +1,9 @@
 //! Lines on their way to Loki: nothing lost, nothing out of order, whatever happens to the server, to the connection or to
 //! the agent; and a server with Loki's API gives them back.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot run its subject has failed")]
+#![allow(clippy::disallowed_types, reason = "a test of what waits waits by the clock")]
+
 #[path = "loki/double.rs"]
 mod double;
 #[path = "support/patience.rs"]

@@ -1,5 +1,8 @@
 //! Files of other programs: storms of rotation, a restart, speed, and the rules that come with the program.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot run its subject has failed")]
+#![allow(clippy::disallowed_types, reason = "a test of what waits waits by the clock")]
+
 #[path = "support/patience.rs"]
 mod patience;
 
@@ -186,7 +189,8 @@ fn a_fast_log_is_kept_up_with() {
 
 fn tails(log: &Path, rules: &str) -> Vec<tail::Settings> {
     let rules = if rules.is_empty() { String::new() } else { format!("rules = [{rules:?}]\n") };
-    let text = format!("[[tail]]\nname = \"app\"\nfrom_start = true\npaths = [{log:?}]\n{rules}");
+    let text =
+        format!("[[tail]]\nname = \"app\"\nfrom_start = true\npaths = [\"{}\"]\n{rules}", log.display());
     sidetone::config::read("s.toml", &text, &BTreeMap::new()).unwrap().agent.tails
 }
 

@@ -187,8 +187,8 @@ mod tests {
         let polling = Polling::default();
         assert_eq!(polling.wait(Duration::ZERO), Some(None));
         polling.order(Settings { interval_seconds: 7, ..Settings::default() });
-        assert_eq!(polling.wait(Duration::from_secs(60)).unwrap().unwrap().interval_seconds, 7);
+        assert_eq!(polling.wait(Duration::from_mins(1)).unwrap().unwrap().interval_seconds, 7);
         polling.end();
-        assert_eq!(polling.wait(Duration::from_secs(60)), None);
+        assert_eq!(polling.wait(Duration::from_mins(1)), None);
     }
 }

@@ -183,7 +183,7 @@ impl RotatingFile {
         };
         let is_taken = |path: &Path| path.exists() || compressed(path).exists();
         let first = u64::from(due == Due::Full);
-        (first..).map(name).find(|path| !is_taken(path)).unwrap_or_else(|| name(first))
+        (first..=u64::MAX).map(name).find(|path| !is_taken(path)).unwrap_or_else(|| name(first))
     }
 }
 

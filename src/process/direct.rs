@@ -107,6 +107,7 @@ fn of_walk(failure: Failure) -> Missing {
     }
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
 fn of_fault(fault: Fault) -> Missing {
     match fault {
         Fault::Gone => Missing::Gone,

@@ -32,7 +32,7 @@ use place::Places;
 pub struct Counters {
     /// The kernel's kind of event, once it was asked.
     uprobes: Option<Uprobes>,
-    counters: BTreeMap<Process, Counter>,
+    of: BTreeMap<Process, Counter>,
     /// Processes that were started by one that is counted, and which one.
     heirs: BTreeMap<Process, Process>,
     places: place::Cache,
@@ -64,14 +64,14 @@ impl Counters {
     /// Calls since the first time that this was asked, of all its threads and of processes that it started since. Of one
     /// that is counted with the process that started it: 0, until that one ends.
     pub fn calls(&mut self, of: Process) -> Result<u64, Missing> {
-        if let Some(counter) = self.counters.get_mut(&of) {
+        if let Some(counter) = self.of.get_mut(&of) {
             let calls = counter.read().map_err(failed)?.saturating_sub(counter.before);
             // Counters of threads are read one after the other.
             counter.told = counter.told.max(calls);
             return Ok(counter.told);
         }
         if let Some(owner) = self.heirs.get(&of)
-            && self.counters.contains_key(owner)
+            && self.of.contains_key(owner)
         {
             return Ok(0);
         }
@@ -84,14 +84,14 @@ impl Counters {
             return Ok(0);
         }
         let counter = self.attach(of)?;
-        self.counters.insert(of, counter);
+        self.of.insert(of, counter);
         Ok(0)
     }
 
     /// It has ended, or is no longer wanted. What it started goes on being counted, from then on with one of those.
     pub fn forget(&mut self, of: Process) {
         self.heirs.remove(&of);
-        let Some(counter) = self.counters.remove(&of) else { return };
+        let Some(counter) = self.of.remove(&of) else { return };
         let Some(heir) = self.heirs.iter().find(|(_, owner)| **owner == of).map(|(heir, _)| *heir) else {
             return;
         };
@@ -100,7 +100,7 @@ impl Counters {
             *owner = heir;
         }
         let before = counter.before + counter.told;
-        self.counters.insert(heir, Counter { before, told: 0, ..counter });
+        self.of.insert(heir, Counter { before, told: 0, ..counter });
     }
 
     /// The process that is counted and started this one, or one of those that did, since then.
@@ -110,9 +110,9 @@ impl Counters {
             if parent <= 1 {
                 return None;
             }
-            let known = self.counters.keys().find(|process| process.pid == parent).copied();
+            let known = self.of.keys().find(|process| process.pid == parent).copied();
             if let Some(owner) = known {
-                let since = self.counters.get(&owner)?.since;
+                let since = self.of.get(&owner)?.since;
                 return (of.started_ticks > since).then_some(owner);
             }
             let heir = self.heirs.iter().find(|(process, _)| process.pid == parent);
@@ -198,6 +198,7 @@ fn now_ticks(buffer: &mut Buffer) -> Option<u64> {
     Some((seconds * rustix::param::clock_ticks_per_second() as f64) as u64)
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
 fn failed(error: io::Error) -> Missing {
     match error.raw_os_error() {
         Some(libc::EACCES | libc::EPERM) => Missing::Right(Right::Perfmon),
@@ -206,6 +207,7 @@ fn failed(error: io::Error) -> Missing {
     }
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
 fn of_fault(fault: Fault) -> Missing {
     match fault {
         Fault::Gone => Missing::Gone,

@@ -491,6 +491,7 @@ struct Eyes<'p> {
     buffer: &'p mut Buffer,
     privileged: &'p mut dyn Privileged,
     cgroups: Option<Vec<u8>>,
+    #[allow(clippy::option_option, reason = "looked up or not; there or not")]
     executable: Option<Option<PathBuf>>,
     lack: Option<Lack>,
 }

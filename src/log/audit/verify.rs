@@ -194,14 +194,12 @@ impl Check {
                     || follows
                         .is_some_and(|next| next.previous() == hash && next.sequence == link.sequence + 1);
                 let what = "the line was changed: the next one carries the hash of another";
-                return if is_itself_right {
-                    self.fail(last.place.clone(), what.to_owned())
+                let (at, what) = if is_itself_right {
+                    (last.place.clone(), what)
                 } else {
-                    self.fail(
-                        place,
-                        "the line was changed: it does not carry the hash of the one before".to_owned(),
-                    )
+                    (place, "the line was changed: it does not carry the hash of the one before")
                 };
+                return self.fail(at, what.to_owned());
             }
             Some(_) => {}
             None => {
@@ -400,7 +398,7 @@ fn ordered(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Unreadable> {
         for entry in fs::read_dir(path).map_err(unreadable)? {
             let path = entry.map_err(unreadable)?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let is_log = name.ends_with(".log") || name.ends_with(".log.gz");
+            let is_log = name.strip_suffix(".gz").unwrap_or(name).strip_suffix(".log").is_some();
             if is_log
                 && name.strip_prefix(Stream::Audit.name()).is_some_and(|rest| rest.starts_with(['.', '-']))
             {

@@ -156,7 +156,7 @@ impl Arena {
     /// The heaps of an arena that is not the main one, the newest first.
     fn heaps<M: Memory>(&self, reading: &Reading<'_, M>) -> Result<Vec<Segment>, Failure> {
         let header = self.address & (HEAP_MAX - 1);
-        if header == 0 || header > MOST_HEADER || header % 16 != 0 {
+        if header == 0 || header > MOST_HEADER || !header.is_multiple_of(16) {
             return Err(Failure::Incoherent("an arena does not lie at the start of its heap"));
         }
         let carrier = self.address - header;

@@ -38,17 +38,16 @@ impl Cache {
         if self.0.len() >= MOST_FILES {
             self.0.clear();
         }
-        let known = match self.0.get(&key) {
-            Some(known) => known.clone(),
-            None => {
-                let image = Image::open(&file)
-                    .map_err(|error| Missing::Failed(format!("{}: {error}", file.display())))?;
-                let found = places(&image).map_err(of_fault)?;
-                let found = found
-                    .ok_or_else(|| Missing::Unsupported(format!("{} offers no malloc", file.display())))?;
-                self.0.insert(key, found.clone());
-                found
-            }
+        let known = if let Some(known) = self.0.get(&key) {
+            known.clone()
+        } else {
+            let image = Image::open(&file)
+                .map_err(|error| Missing::Failed(format!("{}: {error}", file.display())))?;
+            let found = places(&image).map_err(of_fault)?;
+            let found =
+                found.ok_or_else(|| Missing::Unsupported(format!("{} offers no malloc", file.display())))?;
+            self.0.insert(key, found.clone());
+            found
         };
         Ok(Places { file, ..known })
     }
