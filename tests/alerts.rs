@@ -5,10 +5,12 @@
 
 #[path = "alerts/history.rs"]
 mod history;
+#[allow(dead_code, reason = "each test uses its own part")]
 #[path = "support/needs.rs"]
 mod needs;
 #[path = "support/patience.rs"]
 mod patience;
+#[allow(dead_code, reason = "each test uses its own part")]
 #[path = "support/prometheus.rs"]
 mod prometheus;
 #[path = "support/skipped.rs"]
@@ -136,7 +138,7 @@ fn a_well_agent_raises_no_alert_and_ill_ones_raise_each() {
         alertmanager.json("/api/v2/alerts").map_or_else(Vec::new, |alerts| alerts.as_array().unwrap().clone())
     };
     let names = || raised().iter().map(|alert| label(alert, "alertname")).collect::<BTreeSet<_>>();
-    let all = patience::within(60, || names() == deserved);
+    let all = patience::within(120, || names() == deserved);
     let missing: Vec<_> = deserved.difference(&names()).cloned().collect();
     assert!(all, "never raised: {missing:?}\n{}", server.get("/api/v1/alerts").unwrap_or_default());
 

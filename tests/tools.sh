@@ -16,13 +16,11 @@ apt_install() {
     as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends "$@" >/dev/null
 }
 
-# The packages would also start servers; only their programs are wanted.
-unpack() {
-    package="$1"
-    shift
+# The package would also start a Prometheus server; only its programs are wanted.
+unpack_prometheus() {
     mkdir -p "$kept/bin" "$kept/package"
-    (cd "$kept/package" && apt-get download -qq -o APT::Sandbox::User=root "$package" &&
-        dpkg-deb -x "$package"_*.deb . && for program in "$@"; do mv "usr/bin/$program" ../bin/; done)
+    (cd "$kept/package" && apt-get download -qq -o APT::Sandbox::User=root prometheus &&
+        dpkg-deb -x prometheus_*.deb . && mv usr/bin/promtool usr/bin/prometheus ../bin/)
     found=$?
     rm -rf "$kept/package"
     return $found
@@ -86,7 +84,7 @@ apt_install_idle() {
     apt_install "$@"
     found=$?
     [ -z "$policy" ] || as_root rm -f $policy
-    for unit in kamailio rtpengine-daemon prometheus-process-exporter; do
+    for unit in kamailio rtpengine-daemon prometheus-alertmanager prometheus-process-exporter; do
         as_root systemctl --quiet disable "$unit" >/dev/null 2>&1 || true
     done
     return $found
@@ -116,10 +114,9 @@ else
         cc) apt_install gcc libc6-dev ;;
         c++) apt_install g++ ;;
         pcap-config) apt_install libpcap-dev ;;
-        promtool | prometheus) [ -x "$kept/bin/$tool" ] || unpack prometheus promtool prometheus ;;
-        prometheus-alertmanager | amtool)
-            [ -x "$kept/bin/$tool" ] || unpack prometheus-alertmanager prometheus-alertmanager amtool
-            ;;
+        promtool | prometheus) [ -x "$kept/bin/$tool" ] || unpack_prometheus ;;
+        # Installed, because it has its templates at a fixed place.
+        prometheus-alertmanager | amtool) apt_install_idle prometheus-alertmanager ;;
         ip) apt_install iproute2 ;;
         setpriv) apt_install util-linux ;;
         systemd-analyze) apt_install systemd ;;

@@ -33,13 +33,11 @@ pub(crate) fn write(to: &Path) {
 }
 
 fn plan(now: i64) -> Plan {
-    Plan {
-        calls: CALLS,
-        rate: 0.2,
-        duration: 20.0,
-        start: Stamp((now - PLAYED) * 1_000_000_000),
-        ..Plan::default()
-    }
+    Plan { calls: CALLS, rate: 0.2, duration: 20.0, start: stamp(now - PLAYED), ..Plan::default() }
+}
+
+fn stamp(seconds: i64) -> Stamp {
+    Stamp(seconds as u64 * 1_000_000_000)
 }
 
 /// What an agent serves every 15 s while calls are played to it.
@@ -51,7 +49,7 @@ fn played(text: &mut String, instance: &str, now: i64, plan: Plan) {
     let mut at = now - PLAYED;
     while at < now {
         at += STEP;
-        while traffic.due().is_some_and(|due| due.0 <= at * 1_000_000_000) {
+        while traffic.due().is_some_and(|due| due <= stamp(at)) {
             let Some(frame) = traffic.next_frame() else { break };
             observer.packets(&[frame], &mut metrics);
         }

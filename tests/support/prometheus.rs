@@ -34,7 +34,7 @@ impl Served {
             .spawn()
             .unwrap();
         let served = Self { process, address };
-        assert!(patience::within(60, || served.get("/-/ready").is_some()), "{command:?} is not ready");
+        assert!(patience::within(120, || served.get("/-/ready").is_some()), "{command:?} is not ready");
         served
     }
 

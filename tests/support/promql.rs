@@ -25,7 +25,7 @@ pub(crate) fn names(query: &str) -> Names {
                     at += 1;
                 }
             }
-        } else if is_name(token) && !WORDS.contains(&token.as_str()) && next != Some("(") {
+        } else if is_name(token) && !WORDS.contains(&token.as_str()) && !next.is_some_and(opens) {
             let mut labels = BTreeSet::new();
             if next == Some("{") {
                 at += 1;
@@ -38,6 +38,11 @@ pub(crate) fn names(query: &str) -> Names {
         }
     }
     names
+}
+
+/// What stands behind the name of a function or of an aggregation.
+fn opens(token: &str) -> bool {
+    ["(", "by", "without"].contains(&token)
 }
 
 fn is_name(token: &str) -> bool {
