@@ -359,7 +359,7 @@ fn every_key_is_documented_and_no_other() {
         let (section, name) = key.rsplit_once('.').unwrap();
         let heading = match section {
             "tenants" | "routes" => "### `[[tenants]]`, `[[routes]]`".to_owned(),
-            "trunks" => "### `[[trunks]]`".to_owned(),
+            "trunks" | "processes" => format!("### `[[{section}]]`"),
             _ if section.contains('"') => "### `[quality.codecs.\"NAME\"]`".to_owned(),
             _ => format!("### `[{section}]`"),
         };
