@@ -117,7 +117,7 @@ fn every_query_parses_names_what_there_is_and_gives_data() {
         for (title, query) in queries_of(&board) {
             let what = format!("{}: {title}", file.file_stem().unwrap().to_str().unwrap());
             let unknown = catalogue.unknown(&query);
-                assert!(unknown.is_empty(), "{what}: {unknown:?} are not in the catalogue\n{query}");
+            assert!(unknown.is_empty(), "{what}: {unknown:?} are not in the catalogue\n{query}");
             queries.push((what, query));
         }
     }

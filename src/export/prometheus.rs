@@ -611,7 +611,7 @@ mod tests {
         };
         metrics.processes(&snapshot);
         let gone = written(&metrics, Exposition::Classic);
-        assert!(gone.contains("voip_process_count{process=\"kamailio\"} 0\n"));
+        assert!(gone.contains("voip_processes{process=\"kamailio\"} 0\n"));
         assert!(
             !gone.contains("voip_process_resident_memory_bytes{") && !gone.contains("voip_process_threads{")
         );

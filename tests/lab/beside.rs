@@ -62,7 +62,7 @@ pub(crate) fn judge_processes(watch: &Watch<'_>) {
         }));
         let after = Group::read(name);
         let served = |family: &str, label: &str| {
-            let found = sample(&text, &format!("voip_process_{family}{{process=\"{name}\""), label);
+            let found = sample(&text, &format!("voip_process{family}{{process=\"{name}\""), label);
             found.unwrap_or_else(|| panic!("{family} of {name} is absent"))
         };
         let between = |what: &str, served: f64, of: fn(&Group) -> f64, tolerance: f64| {
@@ -71,14 +71,14 @@ pub(crate) fn judge_processes(watch: &Watch<'_>) {
             assert!(holds, "{what} of {name}: {served} and not {low} to {high}");
         };
         assert!(before.count >= 1.0, "{name} runs");
-        between("processes", served("count", ""), |group| group.count, 0.0);
-        between("threads", served("threads", ""), |group| group.threads, 0.0);
-        between("files", served("open_fds", ""), |group| group.fds, 0.0);
+        between("processes", served("es", ""), |group| group.count, 0.0);
+        between("threads", served("_threads", ""), |group| group.threads, 0.0);
+        between("files", served("_open_fds", ""), |group| group.fds, 0.0);
         let cpu =
-            served("cpu_seconds_total", "mode=\"user\"") + served("cpu_seconds_total", "mode=\"system\"");
+            served("_cpu_seconds_total", "mode=\"user\"") + served("_cpu_seconds_total", "mode=\"system\"");
         // Workers that have ended are in it, and in none of the others.
         between("processor time", cpu, |group| group.cpu_seconds, 0.1);
         // The kernel counts what is resident in batches.
-        between("memory", served("resident_memory_bytes", ""), |group| group.resident, 2e6);
+        between("memory", served("_resident_memory_bytes", ""), |group| group.resident, 2e6);
     }
 }
