@@ -493,11 +493,7 @@ fn every_key_is_documented_and_no_other() {
         let (section, name) = key.rsplit_once('.').unwrap();
         let heading = match section {
             "tenants" | "routes" => "### `[[tenants]]`, `[[routes]]`".to_owned(),
-<<<<<<< HEAD
             "trunks" | "processes" | "tail" | "tail.rule" => format!("### `[[{section}]]`"),
-=======
-            "trunks" | "processes" => format!("### `[[{section}]]`"),
->>>>>>> hx-proc
             _ if section.contains('"') => "### `[quality.codecs.\"NAME\"]`".to_owned(),
             _ => format!("### `[{section}]`"),
         };
