@@ -169,7 +169,7 @@ fn each_kind_of_call_gives_exactly_its_lines() {
 #[test]
 fn failures_of_the_network_are_told_from_those_of_people() {
     let directory = tempfile::tempdir().unwrap();
-    let events = Vec::from_iter(std::iter::repeat_n(Outcome::Rejected, 30));
+    let events = vec![Outcome::Rejected; 30];
     logged(&settings(directory.path()), |logs| drop(play(logs, &plan(&events), |_| true)));
     let mut statuses = BTreeSet::new();
     for line in lines(directory.path(), Stream::Application) {
