@@ -44,7 +44,8 @@ fn logged(settings: &Settings, tell: impl FnOnce(&Logs)) {
 
 fn say(logs: &Logs, lines: u64) {
     for number in 0..lines {
-        let mut line = Line::new(Stream::Audit, Level::Info, logs.now(clock()), "http", "call data read", None);
+        let mut line =
+            Line::new(Stream::Audit, Level::Info, logs.now(clock()), "http", "call data read", None);
         line.word("path", "/api/calls").count("status", 200 + number);
         logs.tell(line.requested("r-1"));
     }
@@ -107,8 +108,16 @@ fn whatever_is_done_to_a_kept_file_is_found_and_named() {
             assert_eq!(with(&|lines| drop(lines.remove(at))), Some(number), "line {number} removed");
             assert_eq!(with(&|lines| lines.swap(at, at + 1)), Some(number), "lines {number} swapped");
         }
-        assert_eq!(with(&|lines| lines.insert(at, lines[at].clone())), Some(number + 1), "line {number} doubled");
-        assert_eq!(with(&|lines| lines[at] = lines[at].replacen("\"level\":\"info\"", "\"level\":\"warn\"", 1)), Some(number), "{of_end:?}");
+        assert_eq!(
+            with(&|lines| lines.insert(at, lines[at].clone())),
+            Some(number + 1),
+            "line {number} doubled"
+        );
+        assert_eq!(
+            with(&|lines| lines[at] = lines[at].replacen("\"level\":\"info\"", "\"level\":\"warn\"", 1)),
+            Some(number),
+            "{of_end:?}"
+        );
     }
     fs::write(&path, lines.concat_lines()).unwrap();
     assert!(check(directory).intact);
@@ -164,7 +173,8 @@ fn turned_over_and_compressed_files_are_one_trail() {
     assert!(report.files.len() > 4, "{:?}", report.files);
     assert_eq!((report.first, report.unproven, report.lines), (1, 0, report.last));
     // One of them only half compressed: both are there.
-    let zipped: Vec<_> = report.files.iter().filter(|path| path.extension().is_some_and(|end| end == "gz")).collect();
+    let zipped: Vec<_> =
+        report.files.iter().filter(|path| path.extension().is_some_and(|end| end == "gz")).collect();
     let whole = |path: &Path| {
         let mut text = String::new();
         flate2::read::GzDecoder::new(fs::File::open(path).unwrap()).read_to_string(&mut text).unwrap();
@@ -199,7 +209,9 @@ fn turned_over_and_compressed_files_are_one_trail() {
         assert_eq!((fault.place.file, fault.place.line), (victim.clone(), number), "{}", fault.what);
     }
     // Cut in compressed form, a byte changed in it, the file taken away whole.
-    for damaged in [&kept[..kept.len() / 2], &[&kept[..kept.len() / 2], b"x", &kept[kept.len() / 2 + 1..]].concat()] {
+    for damaged in
+        [&kept[..kept.len() / 2], &[&kept[..kept.len() / 2], b"x", &kept[kept.len() / 2 + 1..]].concat()]
+    {
         fs::write(&victim, damaged).unwrap();
         let fault = check(directory.path()).broken.unwrap();
         assert_eq!(fault.place.file, victim, "{}", fault.what);
@@ -267,7 +279,11 @@ fn who_is_killed_while_writing_leaves_a_trail_that_holds() {
     let report = check(directory.path());
     assert!(report.intact, "{:?}", report.broken);
     assert_eq!(report.unproven, 0);
-    println!("200 kills: {} lines in {} files, {recovered} left unfinished", report.lines, report.files.len());
+    println!(
+        "200 kills: {} lines in {} files, {recovered} left unfinished",
+        report.lines,
+        report.files.len()
+    );
 }
 
 const CHILD: &str = "SIDETONE_TEST_AUDIT_CHILD";
@@ -305,7 +321,11 @@ fn a_write_that_ends_anywhere_leaves_a_trail_that_holds() {
     let broken = text.split_once("\"audit recovered\"").unwrap().0;
     let line = broken.lines().count() - 1;
     let fragment = text.lines().nth(line - 1).unwrap().to_owned();
-    fs::write(&path, text.replacen(&format!("\n{fragment}\n"), &format!("\n{}x\n", &fragment[..fragment.len() - 1]), 1)).unwrap();
+    fs::write(
+        &path,
+        text.replacen(&format!("\n{fragment}\n"), &format!("\n{}x\n", &fragment[..fragment.len() - 1]), 1),
+    )
+    .unwrap();
     assert_eq!(check(directory.path()).broken.unwrap().place.line, line as u64);
 }
 
@@ -338,7 +358,11 @@ fn another_key_is_signed_by_the_old_one() {
 fn the_command_answers_by_words_and_exit_code() {
     let (directory, path, lines) = trail(20);
     let run = |arguments: &[&str]| {
-        let output = Command::new(env!("CARGO_BIN_EXE_sidetone")).args(["audit", "verify"]).args(arguments).output().unwrap();
+        let output = Command::new(env!("CARGO_BIN_EXE_sidetone"))
+            .args(["audit", "verify"])
+            .args(arguments)
+            .output()
+            .unwrap();
         (output.status.code(), String::from_utf8(output.stdout).unwrap())
     };
     let (place, key) = (directory.path().to_str().unwrap(), directory.path().join("audit.key.pub"));

@@ -3,10 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot run its subject has failed")]
 
-#[path = "logs/schema.rs"]
-mod schema;
 #[path = "support/needs.rs"]
 mod needs;
+#[path = "logs/schema.rs"]
+mod schema;
 #[path = "support/skipped.rs"]
 mod skipped;
 
@@ -98,7 +98,13 @@ fn play(logs: &Logs, plan: &Plan, keep: impl Fn(&Frame<'_>) -> bool) -> Vec<Even
 }
 
 fn plan(outcomes: &[Outcome]) -> Plan {
-    Plan { calls: outcomes.len() as u32, outcomes: outcomes.to_vec(), duration: 12.0, rate: 1.0, ..Plan::default() }
+    Plan {
+        calls: outcomes.len() as u32,
+        outcomes: outcomes.to_vec(),
+        duration: 12.0,
+        rate: 1.0,
+        ..Plan::default()
+    }
 }
 
 /// The lines of a log; each of them is as the schema says.
@@ -153,7 +159,10 @@ fn each_kind_of_call_gives_exactly_its_lines() {
         let of = |message| diagnostics.iter().filter(|line| line["message"] == message).count();
         let talks = expected.len() == 2;
         assert_eq!(of("stream ended") + of("stream anomalies"), if talks { 2 } else { 0 }, "{outcome:?}");
-        assert!(of("sdp offered") >= 1 && (!talks || of("sdp answered") >= 1), "{outcome:?}: {diagnostics:#?}");
+        assert!(
+            of("sdp offered") >= 1 && (!talks || of("sdp answered") >= 1),
+            "{outcome:?}: {diagnostics:#?}"
+        );
     }
 }
 
@@ -230,13 +239,21 @@ fn nothing_personal_is_in_a_log_that_hides_it() {
         let mut events = Vec::new();
         logged(&hiding, |logs| {
             events = play(logs, &plan, |_| true);
-            let mut line = Line::new(Stream::Audit, Level::Info, logs.now(clock()), "http", "call data read", None);
-            line.personal("client", Personal::ip([203, 0, 113, 77].into())).personal("user", Personal::user("mallory"));
+            let mut line =
+                Line::new(Stream::Audit, Level::Info, logs.now(clock()), "http", "call data read", None);
+            line.personal("client", Personal::ip([203, 0, 113, 77].into()))
+                .personal("user", Personal::user("mallory"));
             line.word("path", "/api/calls").count("status", 200);
             logs.tell(line.requested("r-1"));
         });
         let mut secrets = BTreeSet::from(["203.0.113.77".to_owned(), "mallory".to_owned()]);
-        let mut uri = |uri: &str| secrets.extend(uri.split_once(':').and_then(|(_, rest)| rest.split_once('@')).map(|(user, _)| user.to_owned()));
+        let mut uri = |uri: &str| {
+            secrets.extend(
+                uri.split_once(':')
+                    .and_then(|(_, rest)| rest.split_once('@'))
+                    .map(|(user, _)| user.to_owned()),
+            )
+        };
         for event in &events {
             match event {
                 Event::Call(call) => [&call.from, &call.to].into_iter().for_each(|text| uri(text)),
@@ -255,7 +272,8 @@ fn nothing_personal_is_in_a_log_that_hides_it() {
             let text = fs::read_to_string(log::file::path(directory.path(), stream)).unwrap();
             for secret in &secrets {
                 let is_address = secret.parse::<std::net::IpAddr>().is_ok();
-                let shows = text.contains(&format!(":{secret}@")) || (is_address && text.contains(secret.as_str()));
+                let shows =
+                    text.contains(&format!(":{secret}@")) || (is_address && text.contains(secret.as_str()));
                 assert!(!shows, "{treatment}: {secret} is in {}", stream.name());
             }
         }
@@ -266,7 +284,10 @@ fn nothing_personal_is_in_a_log_that_hides_it() {
 fn a_flood_is_cut_and_every_line_accounted_for() {
     let directory = tempfile::tempdir().unwrap();
     let plan = plan(&[Outcome::Busy]);
-    let call = play(&Logs::off(), &plan, |_| true).into_iter().find(|event| matches!(event, Event::Call(_))).unwrap();
+    let call = play(&Logs::off(), &plan, |_| true)
+        .into_iter()
+        .find(|event| matches!(event, Event::Call(_)))
+        .unwrap();
     let before = resident_kilobytes();
     let told = 60_000_u64;
     let logs = logged(&settings(directory.path()), |logs| {
@@ -289,7 +310,10 @@ fn a_flood_is_cut_and_every_line_accounted_for() {
         .sum();
     assert_eq!(said, counts.suppressed, "what was suppressed is said");
     let grown = resident_kilobytes().saturating_sub(before);
-    println!("{told} events at 20,000 a second: {failed} lines, {} suppressed, {} lost, {grown} kB more memory", counts.suppressed, counts.lost);
+    println!(
+        "{told} events at 20,000 a second: {failed} lines, {} suppressed, {} lost, {grown} kB more memory",
+        counts.suppressed, counts.lost
+    );
     assert!(grown < 40_000, "{grown} kB");
 }
 
@@ -298,14 +322,17 @@ fn a_flood_is_cut_and_every_line_accounted_for() {
 fn what_a_line_costs_is_shown() {
     let logs = Logs::off();
     let plan = plan(&[Outcome::Answered]);
-    let Some(Event::Call(call)) = play(&logs, &plan, |_| true).into_iter().find(|event| matches!(event, Event::Call(_))) else {
+    let Some(Event::Call(call)) =
+        play(&logs, &plan, |_| true).into_iter().find(|event| matches!(event, Event::Call(_)))
+    else {
         panic!("a call ended")
     };
     let begun = clock();
     let count = 20_000_u64;
     let mut bytes = 0;
     for at in 0..count {
-        let mut line = Line::new(Stream::Application, Level::Info, Stamp(at), "call", "call ended", Some(&call.call_id));
+        let mut line =
+            Line::new(Stream::Application, Level::Info, Stamp(at), "call", "call ended", Some(&call.call_id));
         line.personal("from", Personal::uri(&call.from)).personal("to", Personal::uri(&call.to));
         line.personal("source", Personal::endpoint(call.source)).time("start", call.start);
         line.number("mos", call.mos).count("streams", 2);
@@ -334,8 +361,10 @@ fn files_turn_over_are_compressed_and_old_ones_go() {
     // The next start compresses what the last one had no time for.
     logged(&small, |_| thread::sleep(Duration::from_millis(500)));
     assert!(!old.exists());
-    let names: Vec<String> =
-        fs::read_dir(directory.path()).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let names: Vec<String> = fs::read_dir(directory.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     let full: Vec<_> = names.iter().filter(|name| name.starts_with("application-")).collect();
     assert_eq!(full.len(), 3, "{names:?}");
     assert!(full.iter().all(|name| name.ends_with(".log.gz")), "{names:?}");
@@ -349,7 +378,10 @@ fn files_turn_over_are_compressed_and_old_ones_go() {
             std::io::BufReader::new(file).read_to_string(&mut audit).unwrap();
         }
     }
-    assert!(audit.contains("\"file\":\"application-2026-01-01.log.gz\",\"of\":\"application\",\"reason\":\"age\""));
+    assert!(
+        audit
+            .contains("\"file\":\"application-2026-01-01.log.gz\",\"of\":\"application\",\"reason\":\"age\"")
+    );
     assert!(audit.contains("\"reason\":\"count\""));
 }
 
@@ -376,7 +408,9 @@ fn a_full_disk_stops_nothing_and_is_told_when_there_is_room_again() {
         return;
     }
     let directory = tempfile::tempdir().unwrap();
-    let mount = |arguments: &[&str]| Command::new(arguments[0]).args(&arguments[1..]).arg(directory.path()).status().unwrap();
+    let mount = |arguments: &[&str]| {
+        Command::new(arguments[0]).args(&arguments[1..]).arg(directory.path()).status().unwrap()
+    };
     if !mount(&["mount", "-t", "tmpfs", "-o", "size=256k", "st-logs"]).success() {
         return skipped::skipped("no tmpfs can be mounted here");
     }

@@ -203,7 +203,10 @@ fn hep_is_configured_both_ways() {
 #[test]
 fn logs_go_where_they_are_told() {
     let logs = read("s.toml", ALL, &BTreeMap::new()).unwrap().agent.logs;
-    assert_eq!(logs.places, [vec![Place::Stdout, Place::Journald], vec![Place::File, Place::Stdout], vec![Place::Stderr]]);
+    assert_eq!(
+        logs.places,
+        [vec![Place::Stdout, Place::Journald], vec![Place::File, Place::Stdout], vec![Place::Stderr]]
+    );
     assert_eq!(logs.filter.levels, [Level::Warn, Level::Warn, Level::Debug]);
     assert!(logs.filter.admits(Stream::Application, Level::Debug, "http"));
     assert!(!logs.filter.admits(Stream::Application, Level::Info, "call"));
@@ -216,12 +219,18 @@ fn logs_go_where_they_are_told() {
     assert_eq!(logs.places, [vec![Place::File], vec![Place::File], vec![Place::File]]);
     assert_eq!(logs.audit_key.as_deref(), Some(Path::new("/var/lib/sidetone/audit.key")));
 
-    let common = [("LOG_LEVEL", "WARNING"), ("LOG_FORMAT", "json"), ("LOG_FILE", "-"), ("SIDETONE_LOGS_FORMAT", "text")];
+    let common = [
+        ("LOG_LEVEL", "WARNING"),
+        ("LOG_FORMAT", "json"),
+        ("LOG_FILE", "-"),
+        ("SIDETONE_LOGS_FORMAT", "text"),
+    ];
     let logs = read("s.toml", "", &with_common(variables(&common))).unwrap().agent.logs;
     assert_eq!((logs.filter.levels[0], logs.format), (Level::Warn, crate::log::Format::Text));
     assert_eq!(logs.places, [vec![Place::Stdout], vec![], vec![]]);
 
-    let wrong = "[logs]\naudit = 'file'\nlevel = 'loud'\ncomponents = 'http'\nusers = 'burn'\nhash_key = 'short'\n";
+    let wrong =
+        "[logs]\naudit = 'file'\nlevel = 'loud'\ncomponents = 'http'\nusers = 'burn'\nhash_key = 'short'\n";
     let found = problems(wrong, &[]);
     let places: Vec<_> = found.iter().map(|problem| problem.split(" is wrong").next().unwrap()).collect();
     let expected = ["audit", "level", "components", "users", "hash_key"].into_iter().zip(2..);

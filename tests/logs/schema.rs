@@ -27,12 +27,15 @@ pub(crate) fn violations(schema: &Value, value: &Value, at: &str) -> Vec<String>
             }
             "enum" => hold(told.as_array().unwrap().contains(value), keyword),
             "const" => hold(told == value, keyword),
-            "minLength" => hold(value.as_str().is_none_or(|text| text.len() as u64 >= told.as_u64().unwrap()), keyword),
+            "minLength" => {
+                hold(value.as_str().is_none_or(|text| text.len() as u64 >= told.as_u64().unwrap()), keyword)
+            }
             "minimum" => hold(value.as_f64().is_none_or(|number| number >= told.as_f64().unwrap()), keyword),
             "maximum" => hold(value.as_f64().is_none_or(|number| number <= told.as_f64().unwrap()), keyword),
             "pattern" => hold(value.as_str().is_none_or(|text| fits(told.as_str().unwrap(), text)), keyword),
             "required" => {
-                let has = |key: &Value| object.is_none_or(|object| object.contains_key(key.as_str().unwrap()));
+                let has =
+                    |key: &Value| object.is_none_or(|object| object.contains_key(key.as_str().unwrap()));
                 hold(told.as_array().unwrap().iter().all(has), keyword);
             }
             "additionalProperties" => {
@@ -120,11 +123,14 @@ fn fits(pattern: &str, text: &str) -> bool {
 
 #[test]
 fn the_checker_sees_what_is_wrong() {
-    assert!(fits("^[0-9a-f]{4}$", "09af") && !fits("^[0-9a-f]{4}$", "09ag") && !fits("^[0-9a-f]{4}$", "09aff"));
+    assert!(
+        fits("^[0-9a-f]{4}$", "09af") && !fits("^[0-9a-f]{4}$", "09ag") && !fits("^[0-9a-f]{4}$", "09aff")
+    );
     assert!(fits("^[A-Za-z0-9._-]{1,3}$", "a-.") && !fits("^[A-Za-z0-9._-]{1,3}$", ""));
     let schema = serde_json::json!({ "type": "object", "required": ["a"], "additionalProperties": false,
         "properties": { "a": { "enum": [1] } } });
-    for (value, count) in [("{\"a\":1}", 0), ("{\"a\":2}", 1), ("{}", 1), ("{\"a\":1,\"b\":1}", 1), ("3", 1)] {
+    for (value, count) in [("{\"a\":1}", 0), ("{\"a\":2}", 1), ("{}", 1), ("{\"a\":1,\"b\":1}", 1), ("3", 1)]
+    {
         assert_eq!(violations(&schema, &serde_json::from_str(value).unwrap(), "").len(), count, "{value}");
     }
 }
