@@ -354,7 +354,9 @@ fn files_turn_over_are_compressed_and_old_ones_go() {
     let call = play(&Logs::off(), &plan(&[Outcome::Busy]), |_| true);
     logged(&small, |logs| {
         for _ in 0..200 {
-            call.iter().for_each(|event| project::event(logs, clock(), event));
+            for event in &call {
+                project::event(logs, clock(), event);
+            }
         }
         thread::sleep(Duration::from_millis(300));
     });
@@ -372,7 +374,7 @@ fn files_turn_over_are_compressed_and_old_ones_go() {
     let mut audit = String::new();
     for name in names.iter().filter(|name| name.starts_with("audit") && name.contains(".log")) {
         let file = fs::File::open(directory.path().join(name)).unwrap();
-        if name.ends_with(".gz") {
+        if name.strip_suffix(".gz").is_some() {
             flate2::read::GzDecoder::new(file).read_to_string(&mut audit).unwrap();
         } else {
             std::io::BufReader::new(file).read_to_string(&mut audit).unwrap();
@@ -392,11 +394,15 @@ fn a_file_that_somebody_else_turns_over_is_opened_anew() {
     let path = log::file::path(directory.path(), Stream::Application);
     let kept = directory.path().join("application.log.1");
     logged(&settings(directory.path()), |logs| {
-        call.iter().for_each(|event| project::event(logs, clock(), event));
+        for event in &call {
+            project::event(logs, clock(), event);
+        }
         thread::sleep(Duration::from_millis(200));
         fs::rename(&path, &kept).unwrap();
         logs.reopen();
-        call.iter().for_each(|event| project::event(logs, clock(), event));
+        for event in &call {
+            project::event(logs, clock(), event);
+        }
     });
     assert_eq!(fs::read_to_string(kept).unwrap().lines().count(), 1);
     assert_eq!(lines(directory.path(), Stream::Application).len(), 1);
@@ -423,7 +429,9 @@ fn a_full_disk_stops_nothing_and_is_told_when_there_is_room_again() {
     let logs = logged(&settings, |logs| {
         for _ in 0..told / 100 {
             for _ in 0..100 {
-                call.iter().for_each(|event| project::event(logs, clock(), event));
+                for event in &call {
+                    project::event(logs, clock(), event);
+                }
             }
             thread::sleep(Duration::from_millis(10));
         }
@@ -432,7 +440,9 @@ fn a_full_disk_stops_nothing_and_is_told_when_there_is_room_again() {
         // Larger, as if somebody had made room.
         assert!(mount(&["mount", "-o", "remount,size=16m"]).success());
         thread::sleep(Duration::from_millis(2500));
-        call.iter().for_each(|event| project::event(logs, clock(), event));
+        for event in &call {
+            project::event(logs, clock(), event);
+        }
     });
     let counts = logs.counts(Stream::Application);
     let written = lines(directory.path(), Stream::Application);

@@ -399,6 +399,7 @@ mod tests {
             sources: vec![eth0],
             events_lost: 1,
             http,
+            logs: LogStats { audit_sequence: Some(7), free_bytes: Some(1), ..LogStats::default() },
             hep: HepStats {
                 received: Some(crate::capture::hep::Counters { records: 7, ..Default::default() }),
                 sent: vec![(
