@@ -415,7 +415,6 @@ mod tests {
                 ..Default::default()
             }),
             tails: vec![crate::tail::Stats { name: "app".into(), ..Default::default() }],
-            logs: LogStats { audit_sequence: Some(1), free_bytes: Some(1 << 30), ..LogStats::default() },
             started: Some(samples::START),
             cpu_seconds: Some(1.5),
             resident_bytes: Some(1 << 20),
