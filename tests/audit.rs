@@ -235,7 +235,7 @@ fn a_line_that_was_forged_with_its_chain_fails_at_the_signature() {
         let previous = sha256(forged.last().unwrap());
         let (before, rest) = line.split_once("\"previous\":\"").unwrap();
         let line = format!("{before}\"previous\":\"{previous}{}", &rest[64..]);
-        forged.push(line.replace("\"status\":201", "\"status\":404"));
+        forged.push(line.replace("\"status\":205", "\"status\":404"));
     }
     let fault = named(directory.path(), &path, &forged);
     let first_signature = lines.iter().position(|line| line.contains("\"signature\"")).unwrap() as u64 + 1;

@@ -413,12 +413,12 @@ fn ordered(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Unreadable> {
     for path in files {
         let unreadable = |cause| Unreadable { path: path.clone(), cause };
         let (mut first, mut is_empty) = (None, true);
-        lines(&path).map_err(unreadable)?.each(&mut |line, _| {
+        let damage = lines(&path).map_err(unreadable)?.each(&mut |line, _| {
             is_empty = false;
             first = Link::of(line).map(|link| link.sequence);
             first.is_none()
         });
-        if !is_empty {
+        if !is_empty || damage.is_some() {
             known.push((first.unwrap_or(0), path));
         }
     }
