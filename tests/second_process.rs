@@ -122,7 +122,8 @@ fn it_keeps_two_rights_and_its_end_is_told() {
     let sockets: std::collections::BTreeSet<_> = sockets.collect();
     assert_eq!(sockets.len(), 1, "{sockets:?}");
 
-    let free = |state| agent.sample(&format!("voip_process_heap_bytes{{process=\"target\",state=\"{state}\"}}"));
+    let free =
+        |state| agent.sample(&format!("voip_process_heap_bytes{{process=\"target\",state=\"{state}\"}}"));
     assert!(within(60, || free("free").is_some()), "{:?}", agent.get("/metrics"));
     let seen = free("free").unwrap() + free("top").unwrap();
     assert!((seen - truth["fordblks"].as_f64().unwrap()).abs() <= 0.01 * seen, "{seen} {truth}");
@@ -171,10 +172,12 @@ impl Kamailio {
         if !root_with(&["kamailio", "kamcmd"]) {
             return None;
         }
-        let directory = std::env::temp_dir().join(format!("sidetone-pools-{allocator}-{}", std::process::id()));
+        let directory =
+            std::env::temp_dir().join(format!("sidetone-pools-{allocator}-{}", std::process::id()));
         fs::create_dir_all(&directory).unwrap();
         let port = std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let modules = ["jsonrpcs", "kex", "ctl", "tm", "sl"].map(|name| format!("loadmodule \"{name}.so\"\n")).concat();
+        let modules =
+            ["jsonrpcs", "kex", "ctl", "tm", "sl"].map(|name| format!("loadmodule \"{name}.so\"\n")).concat();
         let socket = directory.join("ctl").display().to_string();
         let config = format!(
             "debug=0\nlog_stderror=yes\nfork=yes\nchildren=3\nlisten=udp:127.0.0.1:{port}\ndisable_tcp=yes\n{modules}\
@@ -183,7 +186,10 @@ impl Kamailio {
         );
         fs::write(directory.join("kamailio.cfg"), config).unwrap();
         let mut command = Command::new("kamailio");
-        command.arg("-f").arg(directory.join("kamailio.cfg")).args(["-DD", "-E", "-m", "32", "-M", "4", "-x", allocator]);
+        command
+            .arg("-f")
+            .arg(directory.join("kamailio.cfg"))
+            .args(["-DD", "-E", "-m", "32", "-M", "4", "-x", allocator]);
         command.arg("-Y").arg(&directory).stderr(Stdio::null()).stdout(Stdio::null());
         let started = Self { child: command.spawn().unwrap(), directory };
         assert!(within(30, || !started.ask("core.shmmem").is_empty()), "kamailio does not start");

@@ -26,9 +26,9 @@ mod tcache;
 
 use serde::Serialize;
 
+use super::maps::Maps;
 use super::memory::{Fault, Memory};
 pub(super) use allocator::is_loader;
-use super::maps::Maps;
 use arena::Arena;
 use chunks::{Sums, Walker};
 use globals::Globals;

@@ -14,7 +14,8 @@ struct Fake(Vec<(u64, Vec<u8>)>);
 
 impl Fake {
     fn put(&mut self, address: u64, value: u64) {
-        let region = self.0.iter_mut().find(|(start, bytes)| (*start..start + bytes.len() as u64).contains(&address));
+        let region =
+            self.0.iter_mut().find(|(start, bytes)| (*start..start + bytes.len() as u64).contains(&address));
         let (start, bytes) = region.unwrap();
         let at = (address - *start) as usize;
         bytes[at..at + 8].copy_from_slice(&value.to_le_bytes());
