@@ -93,7 +93,8 @@ fn are_parameters(data: &[u8], heap: Option<u64>) -> bool {
     let (mmapped, most_mmapped, start) = (word(data, MMAPPED_MEM), word(data, 24), word(data, SBRK_BASE));
     let (bins, tcache) = (word(data, 40), word(data, TCACHE_COUNT));
     let starts = match heap {
-        Some(heap) => start != 0 && start & !(page_bytes() - 1) == heap,
+        // Exactly: many variables point into the first page of the heap, but few at its first byte.
+        Some(heap) => start == heap,
         None => start == 0 && bins == 64 && limit == USUAL_MMAPS,
     };
     starts
