@@ -34,7 +34,7 @@ use place::Places;
 pub struct Counters {
     /// The kernel's kind of event, once it was asked.
     uprobes: Option<Uprobes>,
-    counters: BTreeMap<Process, Counter>,
+    of: BTreeMap<Process, Counter>,
     places: place::Cache,
     buffer: Buffer,
 }
@@ -64,14 +64,12 @@ impl Counters {
         if stat.started_ticks != of.started_ticks {
             return Err(Missing::Gone);
         }
+        let none = |error| Missing::Failed(format!("the kernel has no uprobes: {error}"));
         let uprobes = match self.uprobes {
             Some(uprobes) => uprobes,
-            None => {
-                let none = |error| Missing::Failed(format!("the kernel has no uprobes: {error}"));
-                *self.uprobes.insert(Uprobes::find().map_err(none)?)
-            }
+            None => *self.uprobes.insert(Uprobes::find().map_err(none)?),
         };
-        let counter = match self.counters.entry(of) {
+        let counter = match self.of.entry(of) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
                 let places = self.places.of(of)?;
@@ -80,14 +78,14 @@ impl Counters {
         };
         let looked = counter.look(of, uprobes);
         if counter.threads.is_empty() {
-            self.counters.remove(&of);
+            self.of.remove(&of);
         }
         looked
     }
 
     /// It has ended, or is no longer wanted.
     pub fn forget(&mut self, of: Process) {
-        self.counters.remove(&of);
+        self.of.remove(&of);
     }
 }
 
@@ -158,6 +156,7 @@ fn threads(of: Process) -> Result<Vec<u32>, Missing> {
     Ok(threads)
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
 fn failed(error: io::Error) -> Missing {
     match error.raw_os_error() {
         Some(libc::EACCES | libc::EPERM) => Missing::Right(Right::Perfmon),
@@ -166,6 +165,7 @@ fn failed(error: io::Error) -> Missing {
     }
 }
 
+#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
 fn of_fault(fault: Fault) -> Missing {
     match fault {
         Fault::Gone => Missing::Gone,

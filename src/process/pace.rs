@@ -13,8 +13,7 @@ pub(super) struct Pace {
 
 impl Pace {
     /// Whether it may be done now.
-    #[allow(clippy::trivially_copy_pass_by_ref, reason = "its owner keeps it")]
-    pub(super) fn is_due(&self, now: f64) -> bool {
+    pub(super) fn is_due(self, now: f64) -> bool {
         now >= self.due
     }
 
