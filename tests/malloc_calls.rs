@@ -44,6 +44,9 @@ fn begin(direct: &mut Direct, of: Process) -> Option<()> {
 
 #[test]
 fn every_call_is_counted_once() {
+    if !needs::root_with(&[]) {
+        return;
+    }
     let Some(program) = build("cc", "counter.c", "heap-counter", &["-fno-builtin"]) else { return };
     let mut target = Target::start(&mut Command::new(program));
     target.ask("wait");
@@ -68,6 +71,9 @@ fn every_call_is_counted_once() {
 /// Measured and printed; a busy machine must not fail it.
 #[test]
 fn what_a_count_costs_the_process() {
+    if !needs::root_with(&[]) {
+        return;
+    }
     let Some(program) = build("cc", "counter.c", "heap-counter", &["-fno-builtin"]) else { return };
     let mut target = Target::start(&mut Command::new(program));
     target.ask("wait");
