@@ -197,6 +197,8 @@ fn an_agent_that_is_killed_goes_on_where_it_was() {
         child.wait().unwrap();
     }
     let mut child = agent(&config);
+    // Until it listens to signals, too.
+    thread::sleep(Duration::from_secs(2));
     let all = within(60, || double.lines() == written);
     let status = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
     assert!(status.success() && child.wait().unwrap().success());

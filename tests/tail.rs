@@ -244,7 +244,7 @@ fn a_speech_to_text_service_has_its_durations_errors_cost_and_bytes() {
             "# TYPE stt_transcription_duration_seconds histogram",
             "stt_transcription_duration_seconds_count{provider=\"local\"} 2",
             "stt_transcription_duration_seconds_bucket{le=\"2.0\",provider=\"local\"} 2",
-            "stt_transcription_errors_total{provider=\"local\",error=\"timeout\"} 1",
+            "stt_transcription_errors_total{error=\"timeout\",provider=\"local\"} 1",
             "stt_transcription_cost_total{provider=\"local\"} 0.75",
             "stt_audio_processed_bytes_total{provider=\"local\"} 128000.0",
         ],
@@ -259,7 +259,7 @@ fn a_chat_service_has_its_requests_errors_model_and_memory() {
             "chat_requests_total{secure=\"true\",status=\"ok\"} 2",
             "chat_requests_total{secure=\"false\",status=\"error\"} 1",
             "chat_errors_total{stage=\"llm\"} 1",
-            "llm_generate_seconds_count 1",
+            "llm_generate_seconds_count{} 1",
             "memory_operations_total{operation=\"recall\",status=\"ok\"} 1",
         ],
     );

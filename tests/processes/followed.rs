@@ -68,7 +68,7 @@ fn what_it_says_is_what_proc_and_ps_and_another_exporter_say() {
     let directory = tempfile::tempdir().unwrap();
     let (name, file) = (fresh_name(), directory.path().join("sidetone.toml"));
     configure(&file, &format!("[[processes]]\nname = \"{name}\"\nmemory_budget = 123456789\n"));
-    let Some(agent) = Agent::start(&file) else { return };
+    let Some(agent) = Agent::without_rights_over_others(&file) else { return };
     let mut workers: Vec<_> = (0..3).map(|_| Worker::start(&name, directory.path())).collect();
     let other = Exporter::start(&name);
     for (number, worker) in workers.iter_mut().enumerate() {
@@ -133,7 +133,7 @@ fn workers_come_and_go_and_no_counter_falls() {
     let directory = tempfile::tempdir().unwrap();
     let (name, file) = (fresh_name(), directory.path().join("sidetone.toml"));
     configure(&file, &format!("[[processes]]\nname = \"group\"\ncommand = \"{name}\"\n"));
-    let Some(agent) = Agent::start(&file) else { return };
+    let Some(agent) = Agent::without_rights_over_others(&file) else { return };
     let of = |body: &str, family: &str, label: &str| sample(body, family, "group", label);
     let body = fresh(&agent);
     assert_eq!(of(&body, "voip_processes", ""), Some(0.0), "it was asked for");
@@ -185,7 +185,7 @@ fn a_reload_takes_other_processes_and_health_says_what_is_missing() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("sidetone.toml");
     configure(&file, "");
-    let Some(agent) = Agent::start(&file) else { return };
+    let Some(agent) = Agent::without_rights_over_others(&file) else { return };
     let mut workers: Vec<_> = (0..2).map(|_| Worker::start(&fresh_name(), directory.path())).collect();
     workers[0].tell("grow 1000");
     let pid_file = directory.path().join("worker.pid");
