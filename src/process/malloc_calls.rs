@@ -23,7 +23,6 @@ use std::path::PathBuf;
 
 use super::Process;
 use super::files::{Buffer, SMALL};
-use super::memory::Fault;
 use super::privileged::{Missing, Right};
 use super::probe::{Count, Uprobes};
 use super::stat::Stat;
@@ -34,7 +33,7 @@ use place::Places;
 pub struct Counters {
     /// The kernel's kind of event, once it was asked.
     uprobes: Option<Uprobes>,
-    of: BTreeMap<Process, Counter>,
+    processes: BTreeMap<Process, Counter>,
     places: place::Cache,
     buffer: Buffer,
 }
@@ -64,12 +63,13 @@ impl Counters {
         if stat.started_ticks != of.started_ticks {
             return Err(Missing::Gone);
         }
-        let none = |error| Missing::Failed(format!("the kernel has no uprobes: {error}"));
-        let uprobes = match self.uprobes {
-            Some(uprobes) => uprobes,
-            None => *self.uprobes.insert(Uprobes::find().map_err(none)?),
+        let uprobes = if let Some(uprobes) = self.uprobes {
+            uprobes
+        } else {
+            let none = |error| Missing::Failed(format!("the kernel has no uprobes: {error}"));
+            *self.uprobes.insert(Uprobes::find().map_err(none)?)
         };
-        let counter = match self.of.entry(of) {
+        let counter = match self.processes.entry(of) {
             Entry::Occupied(known) => known.into_mut(),
             Entry::Vacant(new) => {
                 let places = self.places.of(of)?;
@@ -78,14 +78,14 @@ impl Counters {
         };
         let looked = counter.look(of, uprobes);
         if counter.threads.is_empty() {
-            self.of.remove(&of);
+            self.processes.remove(&of);
         }
         looked
     }
 
     /// It has ended, or is no longer wanted.
     pub fn forget(&mut self, of: Process) {
-        self.of.remove(&of);
+        self.processes.remove(&of);
     }
 }
 
@@ -104,13 +104,13 @@ impl Counter {
                 Ok(joined) => drop(self.threads.insert(*thread, joined)),
                 // It has ended since.
                 Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
-                Err(error) => return Err(failed(error)),
+                Err(error) => return Err(failed(&error)),
             }
         }
         let mut running = 0;
         let mut gone = Vec::new();
         for (number, thread) in &self.threads {
-            let calls = thread.calls().map_err(failed)?;
+            let calls = thread.calls().map_err(|error| failed(&error))?;
             if there.binary_search(number).is_ok() {
                 running += calls;
             } else {
@@ -156,21 +156,11 @@ fn threads(of: Process) -> Result<Vec<u32>, Missing> {
     Ok(threads)
 }
 
-#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
-fn failed(error: io::Error) -> Missing {
+fn failed(error: &io::Error) -> Missing {
     match error.raw_os_error() {
         Some(libc::EACCES | libc::EPERM) => Missing::Right(Right::Perfmon),
         Some(libc::EMFILE) => Missing::Failed("too many counters: raise LimitNOFILE".into()),
         _ => Missing::Failed(format!("counting calls: {error}")),
-    }
-}
-
-#[allow(clippy::needless_pass_by_value, reason = "for map_err")]
-fn of_fault(fault: Fault) -> Missing {
-    match fault {
-        Fault::Gone => Missing::Gone,
-        Fault::Denied => Missing::Right(Right::Ptrace),
-        Fault::NoMemory | Fault::Unmapped | Fault::System(_) => Missing::Failed(fault.to_string()),
     }
 }
 

@@ -145,8 +145,8 @@ impl Arena {
             }
             let head = reading.word(top.wrapping_add(8))?;
             let end = top.wrapping_add(head & !7);
-            let fits = end > top && end % page_bytes() == 0 && head & 7 == 1;
-            if fits && top % 16 == 0 {
+            let fits = end > top && end.is_multiple_of(page_bytes()) && head & 7 == 1;
+            if fits && top.is_multiple_of(16) {
                 return Ok(Some((top, end)));
             }
         }
@@ -176,7 +176,7 @@ impl Arena {
             } else {
                 heap + header
             };
-            let fits = owner == self.address && size % page_bytes() == 0 && end > first;
+            let fits = owner == self.address && size.is_multiple_of(page_bytes()) && end > first;
             if !fits || size > MOST_HEAP {
                 return Err(Failure::Incoherent("a heap of an arena does not fit"));
             }
