@@ -135,7 +135,7 @@ fn attend(
     let sandbox = sandbox::enter(&needs).map_err(Failure::broken)?;
 
     let (events, facts) = crossbeam_channel::bounded(EVENT_QUEUE);
-    let logging = opened.start(|name, body| spawn(name, body))?;
+    let logging = opened.start(spawn)?;
     log::bridge::listen(shared.logs.clone(), clock::now);
     account::started(&shared.logs, &settings, &sandbox);
     let senders = hep::Senders::start(senders, |body| spawn("hep", body))?;

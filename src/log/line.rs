@@ -383,12 +383,10 @@ pub(super) fn escape(text: &str, to: &mut Vec<u8>) {
 }
 
 fn is_escaped(c: char) -> bool {
-    match c {
-        '"' | '\\' | '\0'..='\x1f' | '\x7f'..='\u{9f}' => true,
-        ' '..='\x7e' => false,
-        '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => true,
-        _ => false,
-    }
+    matches!(
+        c,
+        '"' | '\\' | '\0'..='\x1f' | '\x7f'..='\u{9f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}'
+    )
 }
 
 /// Most lines have room in it.

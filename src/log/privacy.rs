@@ -318,7 +318,8 @@ fn mask(kind: Kind, piece: &[u8], to: &mut Vec<u8>) {
     let text = std::str::from_utf8(piece).unwrap_or_default();
     match kind {
         Kind::User => {
-            to.extend(text.chars().next().filter(char::is_ascii_alphanumeric).map(|first| first as u8))
+            let first = text.bytes().next().filter(u8::is_ascii_alphanumeric);
+            to.extend(first);
         }
         Kind::Number if text.len() > 8 => to.extend_from_slice(piece.get(..4).unwrap_or_default()),
         Kind::Number => {}
