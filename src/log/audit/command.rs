@@ -53,13 +53,11 @@ fn text(report: &Report) -> String {
     } else {
         let whose = if report.keys_trusted { "trusted" } else { "its own" };
         let keys = if report.keys.is_empty() { "none".to_owned() } else { report.keys.join(", ") };
+        let Report { first, last, proven, .. } = report;
+        let files = report.files.len();
         let _ = writeln!(
             text,
-            "intact: lines {} to {} in {} files; signed up to {} by {whose} key: {keys}",
-            report.first,
-            report.last,
-            report.files.len(),
-            report.proven,
+            "intact: lines {first} to {last} in {files} files; signed up to {proven} by {whose} key: {keys}"
         );
     }
     for place in &report.unfinished {

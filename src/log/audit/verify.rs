@@ -194,12 +194,13 @@ impl Check {
                     || follows
                         .is_some_and(|next| next.previous() == hash && next.sequence == link.sequence + 1);
                 let what = "the line was changed: the next one carries the hash of another";
-                let (at, what) = if is_itself_right {
-                    (last.place.clone(), what)
+                if is_itself_right {
+                    self.fail(last.place.clone(), what.to_owned());
                 } else {
-                    (place, "the line was changed: it does not carry the hash of the one before")
-                };
-                return self.fail(at, what.to_owned());
+                    let what = "the line was changed: it does not carry the hash of the one before";
+                    self.fail(place, what.to_owned());
+                }
+                return;
             }
             Some(_) => {}
             None => {
@@ -398,7 +399,8 @@ fn ordered(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Unreadable> {
         for entry in fs::read_dir(path).map_err(unreadable)? {
             let path = entry.map_err(unreadable)?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let is_log = name.strip_suffix(".gz").unwrap_or(name).strip_suffix(".log").is_some();
+            let bare = name.strip_suffix(".gz").unwrap_or(name);
+            let is_log = bare.strip_suffix(".log").is_some();
             if is_log
                 && name.strip_prefix(Stream::Audit.name()).is_some_and(|rest| rest.starts_with(['.', '-']))
             {
