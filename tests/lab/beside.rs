@@ -83,7 +83,7 @@ pub(crate) fn judge_processes(watch: &Watch<'_>) {
             "memory",
             served("_resident_memory_bytes", ""),
             |group| group.resident,
-            0.2 * before.resident,
+            0.4 * before.resident,
         );
     }
 }
