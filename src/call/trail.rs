@@ -24,7 +24,7 @@ impl Trail {
             }
             (Method::Bye, StartLine::Request { .. }) => self.request(Asked::Bye, heard),
             (Method::Invite | Method::Bye, StartLine::Response { status, .. }) => {
-                self.response(heard, status)
+                self.response(heard, status);
             }
             (Method::Ack, StartLine::Request { .. }) if heard.seen == Seen::New => self.acknowledge(heard),
             _ => {}

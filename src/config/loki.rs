@@ -12,14 +12,16 @@ use crate::log::privacy::Treatment;
 pub(super) fn fill(section: &mut Section<'_, '_>, loki: &mut Settings) {
     let target = |text: &String| text.parse::<Target>().map(drop).map_err(|error| error.to_string());
     loki.url = section.checked("url", target).and_then(|text| text.parse().ok());
-    let sane = |text: &String| match text.bytes().all(|byte| byte.is_ascii_graphic()) {
-        true if text.len() <= MAX_TENANT => Ok(()),
-        _ => Err(format!("it may have {MAX_TENANT} visible characters at most")),
+    let sane = |text: &String| {
+        if text.len() <= MAX_TENANT && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+            Ok(())
+        } else {
+            Err(format!("it may have {MAX_TENANT} visible characters at most"))
+        }
     };
     loki.tenant = section.checked("tenant", sane);
-    let user = section.checked("user", |user: &String| match user.contains(':') {
-        true => Err("it cannot contain a colon".into()),
-        false => Ok(()),
+    let user = section.checked("user", |user: &String| {
+        if user.contains(':') { Err("it cannot contain a colon".into()) } else { Ok(()) }
     });
     let password_file = section.given::<String>("password_file");
     if user.is_some() != password_file.is_some() {

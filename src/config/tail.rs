@@ -128,9 +128,12 @@ impl Families {
                 section.incomplete(&format!("entry has no {key}"), "a rule needs metric, type and help");
             }
         }
-        let rising = |bounds: &Vec<f64>| match bounds.is_sorted_by(|one, other| one < other) {
-            true if (1..=MAX_BUCKETS).contains(&bounds.len()) => Ok(()),
-            _ => Err(format!("upper bounds must rise, and be {MAX_BUCKETS} at most")),
+        let rising = |bounds: &Vec<f64>| {
+            if (1..=MAX_BUCKETS).contains(&bounds.len()) && bounds.is_sorted_by(|one, other| one < other) {
+                Ok(())
+            } else {
+                Err(format!("upper bounds must rise, and be {MAX_BUCKETS} at most"))
+            }
         };
         let buckets = section.checked("buckets", rising);
         let value = section.given::<String>("value");
@@ -149,13 +152,13 @@ impl Families {
         match (&mut kind, buckets, &value) {
             (Some(Kind::Histogram(bounds)), Some(own), _) => *bounds = own,
             (Some(Kind::Counter { sums }), None, Some(_)) => *sums = true,
-            (Some(Kind::Counter { .. }), None, None)
-            | (Some(Kind::Gauge | Kind::Histogram(_)), None, Some(_)) => {}
             (Some(Kind::Gauge | Kind::Histogram(_)), None, None) => {
                 section.incomplete("entry has no value", "name the field that is measured: value = \"...\"");
             }
             (Some(_), Some(_), _) => section.wrong("buckets", "only a histogram has them".into()),
-            (None, _, _) => {}
+            (Some(Kind::Counter { .. }), None, None)
+            | (Some(Kind::Gauge | Kind::Histogram(_)), None, Some(_))
+            | (None, _, _) => {}
         }
         let kind = kind?;
         if self.own.is_empty() {
@@ -201,7 +204,7 @@ pub(super) fn shown(tail: &Settings) -> serde_json::Value {
     let rule = |rule: &Rule| {
         serde_json::json!({ "metric": rule.family.name, "type": rule.family.kind.to_string(), "help": rule.family.help,
             "when": rule.when.iter().cloned().collect::<BTreeMap<_, _>>(),
-            "pattern": rule.pattern.as_ref().map(|pattern| pattern.as_str()), "field": rule.field, "value": rule.value,
+            "pattern": rule.pattern.as_ref().map(regex::Regex::as_str), "field": rule.field, "value": rule.value,
             "scale": rule.scale, "labels": rule.family.labels.iter().zip(&rule.labels).collect::<BTreeMap<_, _>>(),
             "buckets": match &rule.family.kind { Kind::Histogram(bounds) => bounds.as_slice(), _ => &[] },
             "series_max": rule.family.series_max })

@@ -91,7 +91,7 @@ impl Default for Settings {
             batch_wait: Duration::from_secs(1),
             timeout: Duration::from_secs(10),
             first_pause: Duration::from_millis(500),
-            longest_pause: Duration::from_secs(60),
+            longest_pause: Duration::from_mins(1),
             drain: Duration::from_secs(2),
             seed: None,
         }

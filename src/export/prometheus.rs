@@ -173,6 +173,7 @@ impl Metrics {
     }
 
     /// Serves what rules make of log lines too.
+    #[must_use]
     pub fn with_tail(mut self, families: Option<Arc<Families>>) -> Self {
         self.tail = families;
         self
@@ -398,6 +399,7 @@ mod tests {
             sources: vec![eth0],
             events_lost: 1,
             http,
+            logs: LogStats { audit_sequence: Some(7), free_bytes: Some(1), ..LogStats::default() },
             hep: HepStats {
                 received: Some(crate::capture::hep::Counters { records: 7, ..Default::default() }),
                 sent: vec![(
@@ -413,7 +415,6 @@ mod tests {
                 ..Default::default()
             }),
             tails: vec![crate::tail::Stats { name: "app".into(), ..Default::default() }],
-            logs: LogStats { audit_sequence: Some(1), free_bytes: Some(1 << 30), ..LogStats::default() },
             started: Some(samples::START),
             cpu_seconds: Some(1.5),
             resident_bytes: Some(1 << 20),
@@ -610,7 +611,7 @@ mod tests {
         };
         metrics.processes(&snapshot);
         let gone = written(&metrics, Exposition::Classic);
-        assert!(gone.contains("voip_process_count{process=\"kamailio\"} 0\n"));
+        assert!(gone.contains("voip_processes{process=\"kamailio\"} 0\n"));
         assert!(
             !gone.contains("voip_process_resident_memory_bytes{") && !gone.contains("voip_process_threads{")
         );

@@ -60,7 +60,9 @@ impl Trail {
     /// Goes on where the last run ended. `policy` is that of the bytes that are chained.
     pub fn new(key: Key, checkpoints: Checkpoints, policy: Policy, recovered: &Recovered) -> Self {
         let (sequence, previous) = (recovered.sequence, recovered.previous);
-        Self { key, checkpoints, policy, sequence, previous, unsigned: 0, since: Stamp(0) }
+        // How many there are is not known; that there are some is.
+        let unsigned = u64::from(recovered.is_unsigned);
+        Self { key, checkpoints, policy, sequence, previous, unsigned, since: Stamp(0) }
     }
 
     /// Number of the last line.

@@ -174,16 +174,22 @@ impl RotatingFile {
         }
     }
 
-    /// A full file has a number, so that those can be told apart from the one of each day.
+    /// A full file has a number, so that those can be told apart from the one of each day. Numbers rise although the first
+    /// ones were removed.
     fn free_name(&self, due: Due) -> PathBuf {
         let (stream, day) = (self.stream.name(), self.day);
-        let name = |number: u64| match number {
-            0 => self.directory.join(format!("{stream}-{day}.log")),
-            number => self.directory.join(format!("{stream}-{day}.{number}.log")),
+        let whole = self.directory.join(format!("{stream}-{day}.log"));
+        if due == Due::Day && !whole.exists() && !compressed(&whole).exists() {
+            return whole;
+        }
+        let begins = format!("{stream}-{day}.");
+        let number = |entry: fs::DirEntry| -> Option<u64> {
+            let name = entry.file_name();
+            name.to_str()?.strip_prefix(&begins)?.split_once(".log")?.0.parse().ok()
         };
-        let is_taken = |path: &Path| path.exists() || compressed(path).exists();
-        let first = u64::from(due == Due::Full);
-        (first..).map(name).find(|path| !is_taken(path)).unwrap_or_else(|| name(first))
+        let entries = fs::read_dir(&self.directory).into_iter().flatten().flatten();
+        let last = entries.filter_map(number).max().unwrap_or(0);
+        self.directory.join(format!("{begins}{}.log", last + 1))
     }
 }
 

@@ -147,7 +147,7 @@ impl Closed {
             None => (rest, None),
         };
         let day = Day::parse(day)?;
-        Some(Self { stream, day, number, is_compressed, path })
+        Some(Self { path, stream, day, number, is_compressed })
     }
 }
 

@@ -115,14 +115,14 @@ impl Line {
             component,
             cause,
             text,
-            personal: Vec::new(),
+            personal: Vec::with_capacity(USUAL_PARTS),
             call_id: None,
             request_id: None,
             trace_id: None,
             is_first: true,
         };
         line.text.extend_from_slice(b"{\"timestamp\":\"");
-        let _ = write!(line.text, "{at}");
+        line.text.extend_from_slice(at.rfc_3339().text().as_bytes());
         line.text.extend_from_slice(b"\",\"log\":\"");
         line.text.extend_from_slice(stream.name().as_bytes());
         line.text.extend_from_slice(b"\",\"level\":\"");
@@ -144,7 +144,11 @@ impl Line {
 
     /// A word of this program.
     pub fn word(&mut self, key: &'static str, word: &'static str) -> &mut Self {
-        self.label(key, word)
+        self.key(key);
+        self.text.push(b'"');
+        self.text.extend_from_slice(word.as_bytes());
+        self.text.push(b'"');
+        self
     }
 
     /// A name that the configuration gave: of a tenant, an interface, a file.
@@ -192,7 +196,9 @@ impl Line {
     /// A time.
     pub fn time(&mut self, key: &'static str, at: Stamp) -> &mut Self {
         self.key(key);
-        let _ = write!(self.text, "\"{at}\"");
+        self.text.push(b'"');
+        self.text.extend_from_slice(at.rfc_3339().text().as_bytes());
+        self.text.push(b'"');
         self
     }
 
@@ -353,6 +359,10 @@ fn bounded(text: &str) -> &str {
 /// As JSON asks, and what could fool who reads it on a terminal too: control characters, line ends of Unicode, marks that
 /// turn the direction of writing.
 pub(super) fn escape(text: &str, to: &mut Vec<u8>) {
+    let is_plain = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b'"' && byte != b'\\';
+    if text.bytes().all(is_plain) {
+        return to.extend_from_slice(text.as_bytes());
+    }
     let mut rest = text;
     while let Some(at) = rest.find(is_escaped) {
         let (plain, special) = rest.split_at(at);
@@ -373,16 +383,16 @@ pub(super) fn escape(text: &str, to: &mut Vec<u8>) {
 }
 
 fn is_escaped(c: char) -> bool {
-    match c {
-        '"' | '\\' | '\0'..='\x1f' | '\x7f'..='\u{9f}' => true,
-        ' '..='\x7e' => false,
-        '\u{2028}' | '\u{2029}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}' => true,
-        _ => false,
-    }
+    matches!(
+        c,
+        '"' | '\\' | '\0'..='\x1f' | '\x7f'..='\u{9f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}'
+    )
 }
 
 /// Most lines have room in it.
 const USUAL_BYTES: usize = 768;
+/// Most lines have no more personal parts.
+const USUAL_PARTS: usize = 8;
 /// Of one value: a URI that is longer was made to be.
 const LONGEST_TEXT: usize = 1024;
 const LONGEST_LIST: usize = 16;

@@ -8,7 +8,7 @@
 //! A type, and not a habit: text that is not a constant of this program comes into a [`super::Line`] as [`Personal`]
 //! only, or as the name of a rule in the configuration. `Personal` cannot be read back, not even for debugging.
 
-use std::fmt;
+use std::fmt::{self, Write};
 use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -79,11 +79,41 @@ impl<'a> Personal<'a> {
             Shape::Endpoint(Endpoint { ip, port }) => {
                 let (open, close) = if ip.is_ipv6() { ("[", "]") } else { ("", "") };
                 piece(None, open);
-                piece(Some(Kind::Address), &ip.to_string());
-                piece(None, &format!("{close}:{port}"));
+                piece(Some(Kind::Address), Short::of(ip).text());
+                piece(None, close);
+                piece(None, ":");
+                piece(None, Short::of(port).text());
             }
-            Shape::Ip(ip) => piece(Some(Kind::Address), &ip.to_string()),
+            Shape::Ip(ip) => piece(Some(Kind::Address), Short::of(ip).text()),
         }
+    }
+}
+
+/// The text of an address or a port, without an allocation.
+struct Short {
+    bytes: [u8; 48],
+    length: usize,
+}
+
+impl Short {
+    fn of(value: impl fmt::Display) -> Self {
+        let mut short = Self { bytes: [0; 48], length: 0 };
+        // An IPv6 address has 45 characters at most.
+        let _ = write!(short, "{value}");
+        short
+    }
+
+    fn text(&self) -> &str {
+        self.bytes.get(..self.length).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
+    }
+}
+
+impl fmt::Write for Short {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let end = self.length + text.len();
+        self.bytes.get_mut(self.length..end).ok_or(fmt::Error)?.copy_from_slice(text.as_bytes());
+        self.length = end;
+        Ok(())
     }
 }
 
@@ -301,7 +331,7 @@ fn mask(kind: Kind, piece: &[u8], to: &mut Vec<u8>) {
     let text = std::str::from_utf8(piece).unwrap_or_default();
     match kind {
         Kind::User => {
-            to.extend(text.chars().next().filter(char::is_ascii_alphanumeric).map(|first| first as u8))
+            to.extend(text.chars().next().filter(char::is_ascii_alphanumeric).map(|first| first as u8));
         }
         Kind::Number if text.len() > 8 => to.extend_from_slice(piece.get(..4).unwrap_or_default()),
         Kind::Number => {}
@@ -378,6 +408,10 @@ fn pieces_of_host(host: &str, piece: &mut dyn FnMut(Option<Kind>, &str)) {
 
 /// Addresses; and users before an '@' and numbers, where `all` is looked for.
 fn pieces_of_text(text: &str, all: bool, piece: &mut dyn FnMut(Option<Kind>, &str)) {
+    // Nearly all that is looked through for addresses alone has none: seen at a glance.
+    if !all && !may_have_address(text) {
+        return piece(None, text);
+    }
     let mut rest = text;
     while !rest.is_empty() {
         let word = rest.find(|c| !is_of_word(c)).unwrap_or(rest.len());
@@ -392,6 +426,12 @@ fn pieces_of_text(text: &str, all: bool, piece: &mut dyn FnMut(Option<Kind>, &st
         pieces_of_word(found, all, piece);
         rest = behind;
     }
+}
+
+/// A digit on both sides of a dot, or two colons.
+fn may_have_address(text: &str) -> bool {
+    let dotted = |three: &[u8]| matches!(three, [b'0'..=b'9', b'.', b'0'..=b'9']);
+    text.as_bytes().windows(3).any(dotted) || text.bytes().filter(|byte| *byte == b':').count() > 1
 }
 
 fn is_of_word(c: char) -> bool {

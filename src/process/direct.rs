@@ -65,7 +65,7 @@ impl Privileged for Direct {
             return Err(Missing::Failed("heaps are read at no more than 50 MB/s".into()));
         }
         let walked = only(of, || heap::walk(&Remote::open(of.pid)?));
-        let heap = walked.map_err(|missing| missing.map_or_else(|gone| gone, of_walk))?;
+        let heap = walked.map_err(|missing| missing.map_or_else(|gone| gone, Missing::from))?;
         self.credit.0 -= heap.read as f64;
         let heap::Heap { arenas, committed, in_use, cached, free, top, mmapped, resident, coverage, .. } =
             heap;
@@ -74,7 +74,7 @@ impl Privileged for Direct {
 
     fn pools(&mut self, of: Process) -> Result<Vec<Pool>, Missing> {
         only(of, || pools::pools(&Remote::open(of.pid)?))
-            .map_err(|missing| missing.map_or_else(|gone| gone, of_fault))
+            .map_err(|missing| missing.map_or_else(|gone| gone, Missing::from))
     }
 
     fn allocations(&mut self, of: Process) -> Result<u64, Missing> {
@@ -95,24 +95,28 @@ fn only<T, E>(of: Process, look: impl FnOnce() -> Result<T, E>) -> Result<T, Res
     Ok(seen)
 }
 
-fn of_walk(failure: Failure) -> Missing {
-    match failure {
-        Failure::Unsupported(reason) => Missing::Unsupported(reason.to_string()),
-        Failure::TooLarge => Missing::Unsupported(failure.to_string()),
-        Failure::Gone => Missing::Gone,
-        Failure::Denied => Missing::Right(Right::Ptrace),
-        Failure::Incoherent(_) | Failure::Swapped | Failure::System(_) => {
-            Missing::Failed(failure.to_string())
+impl From<Failure> for Missing {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Unsupported(reason) => Self::Unsupported(reason.to_string()),
+            Failure::TooLarge => Self::Unsupported(failure.to_string()),
+            Failure::Gone => Self::Gone,
+            Failure::Denied => Self::Right(Right::Ptrace),
+            Failure::Incoherent(_) | Failure::Swapped | Failure::System(_) => {
+                Self::Failed(failure.to_string())
+            }
         }
     }
 }
 
-fn of_fault(fault: Fault) -> Missing {
-    match fault {
-        Fault::Gone => Missing::Gone,
-        Fault::Denied => Missing::Right(Right::Ptrace),
-        Fault::NoMemory => Missing::Unsupported(fault.to_string()),
-        Fault::Unmapped | Fault::System(_) => Missing::Failed(fault.to_string()),
+impl From<Fault> for Missing {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Gone => Self::Gone,
+            Fault::Denied => Self::Right(Right::Ptrace),
+            Fault::NoMemory => Self::Unsupported(fault.to_string()),
+            Fault::Unmapped | Fault::System(_) => Self::Failed(fault.to_string()),
+        }
     }
 }
 

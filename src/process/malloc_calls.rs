@@ -8,20 +8,21 @@
 //! malloc by a direct jump only from there; everybody else, libc's other parts included, goes through a table. So those
 //! jumps are found in its code, counted too, and taken off again.
 //!
-//! A counter belongs to a thread, and goes on over the threads and processes that it starts. So a worker that is forked
-//! by a process which is counted is counted there, and answers 0 for itself ([`Counters::calls`]).
+//! A counter belongs to one thread ([`probe`](super::probe) says why it is not inherited). Threads that were started since
+//! are joined at each look; what they called before the first look at them is not counted, and of threads that have ended
+//! what they called is kept.
 
 mod image;
 mod place;
 
-use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;
 use std::path::PathBuf;
 
 use super::Process;
 use super::files::{Buffer, SMALL};
-use super::memory::Fault;
 use super::privileged::{Missing, Right};
 use super::probe::{Count, Uprobes};
 use super::stat::Stat;
@@ -32,148 +33,112 @@ use place::Places;
 pub struct Counters {
     /// The kernel's kind of event, once it was asked.
     uprobes: Option<Uprobes>,
-    counters: BTreeMap<Process, Counter>,
-    /// Processes that were started by one that is counted, and which one.
-    heirs: BTreeMap<Process, Process>,
+    processes: BTreeMap<Process, Counter>,
     places: place::Cache,
     buffer: Buffer,
 }
 
+/// That of one process.
 #[derive(Debug)]
 struct Counter {
-    /// When counting began, in clock ticks since boot.
-    since: u64,
-    added: Vec<Count>,
-    taken_off: Vec<Count>,
-    /// What an earlier process of which this is an heir was told; it is no call of this one.
-    before: u64,
-    /// What was told last.
+    places: Places,
+    threads: BTreeMap<u32, Thread>,
+    /// Calls of threads that have ended.
+    ended: u64,
     told: u64,
 }
 
-impl Counter {
-    fn read(&self) -> io::Result<u64> {
-        let sum = |counts: &[Count]| {
-            counts.iter().try_fold(0, |sum: u64, count| Ok::<_, io::Error>(sum + count.read()?))
-        };
-        Ok(sum(&self.added)?.saturating_sub(sum(&self.taken_off)?))
-    }
+/// That of one thread.
+#[derive(Debug)]
+struct Thread {
+    added: Vec<Count>,
+    taken_off: Vec<Count>,
 }
 
 impl Counters {
-    /// Calls since the first time that this was asked, of all its threads and of processes that it started since. Of one
-    /// that is counted with the process that started it: 0, until that one ends.
+    /// Calls since the first time that this was asked.
     pub fn calls(&mut self, of: Process) -> Result<u64, Missing> {
-        if let Some(counter) = self.counters.get_mut(&of) {
-            let calls = counter.read().map_err(failed)?.saturating_sub(counter.before);
-            // Counters of threads are read one after the other.
-            counter.told = counter.told.max(calls);
-            return Ok(counter.told);
-        }
-        if let Some(owner) = self.heirs.get(&of)
-            && self.counters.contains_key(owner)
-        {
-            return Ok(0);
-        }
-        let stat = self.stat(of.pid).ok_or(Missing::Gone)?;
+        let text = self.buffer.read_path(format!("/proc/{}/stat", of.pid).as_ref(), SMALL);
+        let stat = text.ok().and_then(Stat::parse).ok_or(Missing::Gone)?;
         if stat.started_ticks != of.started_ticks {
             return Err(Missing::Gone);
         }
-        if let Some(owner) = self.ancestor(of) {
-            self.heirs.insert(of, owner);
-            return Ok(0);
+        let uprobes = if let Some(uprobes) = self.uprobes {
+            uprobes
+        } else {
+            let none = |error| Missing::Failed(format!("the kernel has no uprobes: {error}"));
+            *self.uprobes.insert(Uprobes::find().map_err(none)?)
+        };
+        let counter = match self.processes.entry(of) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let places = self.places.of(of)?;
+                new.insert(Counter { places, threads: BTreeMap::new(), ended: 0, told: 0 })
+            }
+        };
+        let looked = counter.look(of, uprobes);
+        if counter.threads.is_empty() {
+            self.processes.remove(&of);
         }
-        let counter = self.attach(of)?;
-        self.counters.insert(of, counter);
-        Ok(0)
+        looked
     }
 
-    /// It has ended, or is no longer wanted. What it started goes on being counted, from then on with one of those.
+    /// It has ended, or is no longer wanted.
     pub fn forget(&mut self, of: Process) {
-        self.heirs.remove(&of);
-        let Some(counter) = self.counters.remove(&of) else { return };
-        let Some(heir) = self.heirs.iter().find(|(_, owner)| **owner == of).map(|(heir, _)| *heir) else {
-            return;
-        };
-        self.heirs.remove(&heir);
-        for owner in self.heirs.values_mut().filter(|owner| **owner == of) {
-            *owner = heir;
+        self.processes.remove(&of);
+    }
+}
+
+impl Counter {
+    /// Joins threads that are new, leaves those that have ended, and adds up.
+    fn look(&mut self, of: Process, uprobes: Uprobes) -> Result<u64, Missing> {
+        let there = threads(of)?;
+        if there.len() * self.places.count() > MOST_COUNTS {
+            return Err(Missing::Failed(format!("it has {} threads: too many to count", there.len())));
         }
-        let before = counter.before + counter.told;
-        self.counters.insert(heir, Counter { before, told: 0, ..counter });
-    }
-
-    /// The process that is counted and started this one, or one of those that did, since then.
-    fn ancestor(&mut self, of: Process) -> Option<Process> {
-        let mut parent = self.parent(of.pid)?;
-        for _ in 0..MOST_GENERATIONS {
-            if parent <= 1 {
-                return None;
+        for thread in &there {
+            if self.threads.contains_key(thread) {
+                continue;
             }
-            let known = self.counters.keys().find(|process| process.pid == parent).copied();
-            if let Some(owner) = known {
-                let since = self.counters.get(&owner)?.since;
-                return (of.started_ticks > since).then_some(owner);
-            }
-            let heir = self.heirs.iter().find(|(process, _)| process.pid == parent);
-            if let Some((_, owner)) = heir {
-                return Some(*owner);
-            }
-            parent = self.parent(parent)?;
-        }
-        None
-    }
-
-    fn parent(&mut self, pid: u32) -> Option<u32> {
-        let text = self.buffer.read_path(format!("/proc/{pid}/stat").as_ref(), SMALL).ok()?;
-        // pid (name) state ppid ...; the name may hold anything, brackets too.
-        let behind = text.iter().rposition(|byte| *byte == b')')?;
-        let mut fields = text.get(behind + 1..)?.split(|byte| *byte == b' ').skip(2);
-        str::from_utf8(fields.next()?).ok()?.parse().ok()
-    }
-
-    fn stat(&mut self, pid: u32) -> Option<Stat> {
-        Stat::parse(self.buffer.read_path(format!("/proc/{pid}/stat").as_ref(), SMALL).ok()?)
-    }
-
-    /// Begins to count all its threads. Those that are started meanwhile may be counted or not, so that it is begun anew
-    /// until there were none.
-    fn attach(&mut self, of: Process) -> Result<Counter, Missing> {
-        let uprobes = match self.uprobes {
-            Some(uprobes) => uprobes,
-            None => Uprobes::find()
-                .map_err(|error| Missing::Failed(format!("the kernel has no uprobes: {error}")))?,
-        };
-        self.uprobes = Some(uprobes);
-        let places = self.places.of(of)?;
-        for _ in 0..MOST_TRIES {
-            let threads = threads(of)?;
-            if threads.len() * places.count() > MOST_COUNTS {
-                return Err(Missing::Failed(format!("it has {} threads: too many to count", threads.len())));
-            }
-            let since = now_ticks(&mut self.buffer)
-                .ok_or_else(|| Missing::Failed("/proc/uptime cannot be read".into()))?;
-            let counted =
-                threads.iter().try_fold((Vec::new(), Vec::new()), |(mut added, mut taken_off), thread| {
-                    let count = |offset: &u64| uprobes.count(*thread, &places.file, *offset);
-                    for offset in &places.entries {
-                        added.push(count(offset)?);
-                    }
-                    for offset in &places.inner {
-                        taken_off.push(count(offset)?);
-                    }
-                    Ok::<_, io::Error>((added, taken_off))
-                });
-            match counted {
-                Ok((added, taken_off)) if self::threads(of)? == threads => {
-                    return Ok(Counter { since, added, taken_off, before: 0, told: 0 });
-                }
-                Ok(_) => {}
+            match Thread::join(*thread, &self.places, uprobes) {
+                Ok(joined) => drop(self.threads.insert(*thread, joined)),
+                // It has ended since.
                 Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
-                Err(error) => return Err(failed(error)),
+                Err(error) => return Err(failed(&error)),
             }
         }
-        Err(Missing::Failed("it starts threads faster than they can be counted".into()))
+        let mut running = 0;
+        let mut gone = Vec::new();
+        for (number, thread) in &self.threads {
+            let calls = thread.calls().map_err(|error| failed(&error))?;
+            if there.binary_search(number).is_ok() {
+                running += calls;
+            } else {
+                gone.push((*number, calls));
+            }
+        }
+        for (number, calls) in gone {
+            self.ended += calls;
+            self.threads.remove(&number);
+        }
+        // Functions and threads are read one after the other.
+        self.told = self.told.max(self.ended + running);
+        Ok(self.told)
+    }
+}
+
+impl Thread {
+    fn join(thread: u32, places: &Places, uprobes: Uprobes) -> io::Result<Self> {
+        let count = |offset: &u64| uprobes.count(thread, &places.file, *offset);
+        let all = |offsets: &BTreeSet<u64>| offsets.iter().map(count).collect::<io::Result<_>>();
+        // What is taken off is counted first, so that nothing is added without it.
+        let taken_off = all(&places.inner)?;
+        Ok(Self { added: all(&places.entries)?, taken_off })
+    }
+
+    fn calls(&self) -> io::Result<u64> {
+        let sum = |counts: &[Count]| counts.iter().map(Count::read).sum::<io::Result<u64>>();
+        Ok(sum(&self.added)?.saturating_sub(sum(&self.taken_off)?))
     }
 }
 
@@ -191,26 +156,11 @@ fn threads(of: Process) -> Result<Vec<u32>, Missing> {
     Ok(threads)
 }
 
-/// On the clock of `started_ticks`.
-fn now_ticks(buffer: &mut Buffer) -> Option<u64> {
-    let text = str::from_utf8(buffer.read_path("/proc/uptime".as_ref(), SMALL).ok()?).ok()?;
-    let seconds: f64 = text.split(' ').next()?.parse().ok()?;
-    Some((seconds * rustix::param::clock_ticks_per_second() as f64) as u64)
-}
-
-fn failed(error: io::Error) -> Missing {
+fn failed(error: &io::Error) -> Missing {
     match error.raw_os_error() {
         Some(libc::EACCES | libc::EPERM) => Missing::Right(Right::Perfmon),
         Some(libc::EMFILE) => Missing::Failed("too many counters: raise LimitNOFILE".into()),
         _ => Missing::Failed(format!("counting calls: {error}")),
-    }
-}
-
-fn of_fault(fault: Fault) -> Missing {
-    match fault {
-        Fault::Gone => Missing::Gone,
-        Fault::Denied => Missing::Right(Right::Ptrace),
-        Fault::NoMemory | Fault::Unmapped | Fault::System(_) => Missing::Failed(fault.to_string()),
     }
 }
 
@@ -219,7 +169,5 @@ fn below_its_root(of: Process, path: &str) -> PathBuf {
     PathBuf::from(format!("/proc/{}/root{path}", of.pid))
 }
 
-const MOST_GENERATIONS: u32 = 16;
-const MOST_TRIES: u32 = 5;
 /// Descriptors for one process.
 const MOST_COUNTS: usize = 8192;

@@ -13,7 +13,7 @@ pub(super) struct Pace {
 
 impl Pace {
     /// Whether it may be done now.
-    pub(super) fn is_due(&self, now: f64) -> bool {
+    pub(super) fn is_due(self, now: f64) -> bool {
         now >= self.due
     }
 

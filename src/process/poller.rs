@@ -8,6 +8,7 @@
 //! A look at one process goes through its directory of /proc: when it ends in between, the look ends too, and a new one
 //! under its number is not taken for it.
 
+use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ffi::OsStr;
 use std::io;
@@ -491,13 +492,13 @@ struct Eyes<'p> {
     buffer: &'p mut Buffer,
     privileged: &'p mut dyn Privileged,
     cgroups: Option<Vec<u8>>,
-    executable: Option<Option<PathBuf>>,
+    executable: OnceCell<Option<PathBuf>>,
     lack: Option<Lack>,
 }
 
 impl<'p> Eyes<'p> {
     fn new(process: Process, buffer: &'p mut Buffer, privileged: &'p mut dyn Privileged) -> Self {
-        Self { process, buffer, privileged, cgroups: None, executable: None, lack: None }
+        Self { process, buffer, privileged, cgroups: None, executable: OnceCell::new(), lack: None }
     }
 
     fn file(buffer: &mut Buffer, process: Process, name: &str) -> Vec<u8> {
@@ -515,7 +516,7 @@ impl Look for Eyes<'_> {
     fn executable(&mut self) -> Option<&Path> {
         let (buffer, privileged, process, lack) =
             (&mut *self.buffer, &mut *self.privileged, self.process, &mut self.lack);
-        let found = self.executable.get_or_insert_with(|| match privileged.executable(process) {
+        let found = self.executable.get_or_init(|| match privileged.executable(process) {
             Ok(file) => Some(file),
             Err(missing) => {
                 // What it was called with is good enough where it is a whole path; anybody could have made it up.

@@ -45,10 +45,10 @@ fn pool(memory: &impl Memory, maps: &Maps, root: u64, source: &'static str) -> R
     if !NAMES.iter().any(|name| text.starts_with(name)) {
         return Ok(None);
     }
-    // A page that is not there is not brought back for this.
+    // What was swapped out is not brought back for this. A worker that never touched the shared pool has it all the same.
     let mut page = [Residency::Present];
     memory.residency(block, &mut page)?;
-    let Some(mapping) = maps.at(block).filter(|mapping| mapping.write && page == [Residency::Present]) else {
+    let Some(mapping) = maps.at(block).filter(|mapping| mapping.write && page != [Residency::Swapped]) else {
         return Ok(None);
     };
     let mut head = [0; 48];

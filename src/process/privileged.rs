@@ -47,7 +47,7 @@ pub trait Privileged: fmt::Debug + Send {
         Err(Missing::Right(Right::Ptrace))
     }
 
-    /// Calls into the allocator since the first time it was asked, of all threads and later children (DESIGN 6).
+    /// Calls into the allocator since the first time it was asked, of all threads (DESIGN 6).
     fn allocations(&mut self, _of: Process) -> Result<u64, Missing> {
         Err(Missing::Right(Right::Perfmon))
     }

@@ -34,7 +34,7 @@ struct Attributes {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Uprobes(u32);
 
-/// How often one thread, and all threads and processes that it starts from then on, run over a place.
+/// How often one thread runs over a place.
 #[derive(Debug)]
 pub struct Count(File);
 
@@ -45,13 +45,15 @@ impl Uprobes {
         text.trim().parse().map(Self).map_err(io::Error::other)
     }
 
-    /// Starts to count. It takes CAP_PERFMON, or CAP_SYS_ADMIN.
+    /// Starts to count. It takes CAP_PERFMON; some kernels want CAP_SYS_ADMIN for this kind of event.
+    ///
+    /// Never inherited: for a thread or child that inherits the event the kernel reads the path again, and at the same
+    /// address of the process that is counted (seen on Linux 6.18). There is none, and its clone and fork would fail.
     pub fn count(self, thread: u32, file: &Path, offset: u64) -> io::Result<Count> {
         let path = CString::new(file.as_os_str().as_bytes())?;
         let attributes = Attributes {
             kind: self.0,
             size: size_of::<Attributes>() as u32,
-            flags: INHERIT,
             config1: path.as_ptr() as u64,
             config2: offset,
             ..Attributes::default()
@@ -80,8 +82,6 @@ impl Count {
 }
 
 const KIND: &str = "/sys/bus/event_source/devices/uprobe/type";
-/// Threads and processes that are started by what is counted are counted too.
-const INHERIT: u64 = 1 << 1;
 /// PERF_FLAG_FD_CLOEXEC.
 const CLOSE_ON_EXEC: libc::c_ulong = 8;
 

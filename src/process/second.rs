@@ -152,7 +152,12 @@ impl Second {
         let answer = protocol::write(stream, &question).and_then(|()| protocol::read(stream));
         let reason = match answer {
             Ok(Some(answer)) => return Ok(answer),
-            Ok(None) => "the second process has ended".to_owned(),
+            Ok(None) => ENDED.to_owned(),
+            Err(error)
+                if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) =>
+            {
+                ENDED.to_owned()
+            }
             Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
                 "the second process did not answer".to_owned()
             }
@@ -234,6 +239,7 @@ impl Privileged for Second {
 
 /// Hidden on the command line; nobody else has a use for it.
 pub const SUBCOMMAND: &str = "second-process";
+const ENDED: &str = "the second process has ended";
 /// Until it is locked in.
 const START_PATIENCE: Duration = Duration::from_secs(20);
 /// The largest heap that is walked takes a few seconds; a host that is overloaded ten times that.

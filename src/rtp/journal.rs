@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn all_but_every_sixteenth_packet_of_a_clean_stream_is_written_down() {
-        let packets = packets(65_000, &[Next::Expected { nanos: 20_000_000 }; 1600]);
+        let packets = packets(65_000, &vec![Next::Expected { nanos: 20_000_000 }; 1600]);
         // The second packet alone shows the step.
         assert_eq!(told(&packets, true, &[]).1, 1500 - 1);
     }

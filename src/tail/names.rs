@@ -14,7 +14,9 @@ pub(super) fn expand(pattern: &Path) -> Vec<PathBuf> {
     for part in pattern.components() {
         let name = part.as_os_str();
         let Some(text) = name.to_str().filter(|text| has_wildcard(text)) else {
-            found.iter_mut().for_each(|path| path.push(name));
+            for path in &mut found {
+                path.push(name);
+            }
             continue;
         };
         found = found.iter().flat_map(|directory| entries(directory, text)).collect();

@@ -180,6 +180,7 @@ mod tests {
 
     #[test]
     fn a_line_counts_where_all_conditions_hold() {
+        use Outcome::{Other, Taken};
         let lines = [
             r#"{"event":"chat","result":{"status":"ok"}}"#,
             r#"{"event":"talk","result.status":5}"#,
@@ -188,7 +189,6 @@ mod tests {
             "no JSON",
         ];
         let (outcomes, text) = taken(&rule(Kind::Counter { sums: false }), &lines);
-        use Outcome::{Other, Taken};
         assert_eq!(outcomes, [Taken, Taken, Taken, Other, Other]);
         for status in ["ok", "5", "unknown"] {
             assert!(text.contains(&format!("n_total{{status=\"{status}\",stage=\"llm\"}} 1\n")), "{text}");

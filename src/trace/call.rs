@@ -19,6 +19,7 @@ use crate::Stamp;
 use crate::event::trail::{Asked, Trail, Transaction};
 use crate::event::{Call, CallResult, EndReason, Missing};
 use crate::export::trace_id::{SpanId, TraceId, TraceParent};
+use crate::rtp::payload::Codec;
 
 /// Where the spans of a call go.
 #[derive(Debug)]
@@ -74,7 +75,7 @@ impl Maker {
         span.put_some("voip.ring", call.ring);
         span.put_some("voip.duration", call.duration);
         span.put_some("voip.disconnect", call.disconnect);
-        span.put_some("voip.codec", call.codec.map(|codec| codec.name()));
+        span.put_some("voip.codec", call.codec.map(Codec::name));
         span.put_some("voip.mos", call.mos);
         span.put_some("voip.one_way", call.one_way.map(missing));
         span.put_some("voip.dead_air", call.dead_air);
@@ -90,7 +91,7 @@ impl Maker {
             }
         }
         if let Some(trail) = call.trail.as_deref() {
-            self.put_trail(&mut span, trace, call, trail);
+            Self::put_trail(&mut span, trace, call, trail);
         }
         milestones(&mut span, call);
         if let Some(transfer) = &remains.transfer {
@@ -106,14 +107,14 @@ impl Maker {
         span.done()
     }
 
-    fn put_trail(&self, span: &mut Draft, trace: &Trace, call: &Call, trail: &Trail) {
+    fn put_trail(span: &mut Draft, trace: &Trace, call: &Call, trail: &Trail) {
         let some = |text: &String| (!text.is_empty()).then(|| text.clone());
         span.put_some("user_agent.original", some(&trail.user_agent));
         span.put_some("sip.session_id", some(&trail.session_id));
         let first = trail.transactions.iter().find(|transaction| transaction.method == Asked::Invite);
         span.put_some("sip.cseq", first.map(|transaction| i64::from(transaction.cseq)));
-        let reasons = trail.transactions.iter().map(|transaction| &transaction.reason);
-        span.put_some("sip.reason", reasons.filter_map(some).next());
+        let reason = trail.transactions.iter().find_map(|transaction| some(&transaction.reason));
+        span.put_some("sip.reason", reason);
         if trail.dropped > 0 {
             span.put("sidetone.transactions_dropped", i64::from(trail.dropped));
         }

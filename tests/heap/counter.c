@@ -9,6 +9,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 static atomic_ullong *calls;
@@ -66,6 +67,7 @@ int main(void) {
     }
     while (fgets(line, sizeof line, stdin)) {
         atomic_store(calls, 0);
+        clock_t before = clock();
         if (!strncmp(line, "wait", 4)) {
         } else if (!strncmp(line, "threads", 7)) {
             pthread_barrier_wait(&begin);
@@ -80,9 +82,9 @@ int main(void) {
             }
             while (wait(NULL) > 0) {}
         } else if (!strncmp(line, "alone", 5)) {
-            some(1000000);
+            some(20000);
         }
-        printf("{\"calls\":%llu}\n", atomic_load(calls));
+        printf("{\"calls\":%llu,\"cpu\":%ld}\n", atomic_load(calls), (long)(clock() - before));
         fflush(stdout);
     }
     return 0;

@@ -20,7 +20,7 @@ pub(crate) fn violations(schema: &Value, value: &Value, at: &str) -> Vec<String>
     let object = value.as_object();
     for (keyword, told) in keywords {
         match keyword.as_str() {
-            "$schema" | "title" | "then" | "else" | "properties" | "allOf" | "items" => {}
+            "$schema" | "title" | "then" | "else" | "properties" | "allOf" | "items" | "if" => {}
             "type" => {
                 let one = |name: &Value| is_a(value, name.as_str().unwrap());
                 hold(told.as_array().map_or_else(|| one(told), |names| names.iter().any(one)), keyword);
@@ -28,7 +28,7 @@ pub(crate) fn violations(schema: &Value, value: &Value, at: &str) -> Vec<String>
             "enum" => hold(told.as_array().unwrap().contains(value), keyword),
             "const" => hold(told == value, keyword),
             "minLength" => {
-                hold(value.as_str().is_none_or(|text| text.len() as u64 >= told.as_u64().unwrap()), keyword)
+                hold(value.as_str().is_none_or(|text| text.len() as u64 >= told.as_u64().unwrap()), keyword);
             }
             "minimum" => hold(value.as_f64().is_none_or(|number| number >= told.as_f64().unwrap()), keyword),
             "maximum" => hold(value.as_f64().is_none_or(|number| number <= told.as_f64().unwrap()), keyword),
@@ -43,7 +43,6 @@ pub(crate) fn violations(schema: &Value, value: &Value, at: &str) -> Vec<String>
                 let allowed = object.unwrap_or(&nothing).keys().all(|key| known.get(key).is_some());
                 hold(*told != Value::Bool(false) || allowed, keyword);
             }
-            "if" => {}
             unknown => panic!("the schema has a keyword that is not checked: {unknown}"),
         }
     }

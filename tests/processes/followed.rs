@@ -68,7 +68,7 @@ fn what_it_says_is_what_proc_and_ps_and_another_exporter_say() {
     let directory = tempfile::tempdir().unwrap();
     let (name, file) = (fresh_name(), directory.path().join("sidetone.toml"));
     configure(&file, &format!("[[processes]]\nname = \"{name}\"\nmemory_budget = 123456789\n"));
-    let Some(agent) = Agent::start(&file) else { return };
+    let Some(agent) = Agent::without_rights_over_others(&file) else { return };
     let mut workers: Vec<_> = (0..3).map(|_| Worker::start(&name, directory.path())).collect();
     let other = Exporter::start(&name);
     for (number, worker) in workers.iter_mut().enumerate() {
@@ -82,7 +82,7 @@ fn what_it_says_is_what_proc_and_ps_and_another_exporter_say() {
     let body = fresh(&agent);
     let expected = sums(&workers);
     compare(&body, &name, &expected);
-    assert_eq!(sample(&body, "voip_process_count", &name, ""), Some(3.0));
+    assert_eq!(sample(&body, "voip_processes", &name, ""), Some(3.0));
     assert_eq!(sample(&body, "voip_process_memory_budget_bytes", &name, ""), Some(123_456_789.0));
     assert_eq!(sample(&body, "voip_process_exits_total", &name, ""), Some(0.0));
     let limit = sample(&body, "voip_process_fd_limit", &name, "").unwrap();
@@ -133,10 +133,10 @@ fn workers_come_and_go_and_no_counter_falls() {
     let directory = tempfile::tempdir().unwrap();
     let (name, file) = (fresh_name(), directory.path().join("sidetone.toml"));
     configure(&file, &format!("[[processes]]\nname = \"group\"\ncommand = \"{name}\"\n"));
-    let Some(agent) = Agent::start(&file) else { return };
+    let Some(agent) = Agent::without_rights_over_others(&file) else { return };
     let of = |body: &str, family: &str, label: &str| sample(body, family, "group", label);
     let body = fresh(&agent);
-    assert_eq!(of(&body, "voip_process_count", ""), Some(0.0), "it was asked for");
+    assert_eq!(of(&body, "voip_processes", ""), Some(0.0), "it was asked for");
     assert_eq!(of(&body, "voip_process_threads", ""), None);
 
     let mut workers: Vec<_> = (0..2).map(|_| Worker::start(&name, directory.path())).collect();
@@ -154,14 +154,14 @@ fn workers_come_and_go_and_no_counter_falls() {
 
     workers.remove(0).end();
     let body = fresh(&agent);
-    assert_eq!(of(&body, "voip_process_count", ""), Some(1.0));
+    assert_eq!(of(&body, "voip_processes", ""), Some(1.0));
     assert_eq!(of(&body, "voip_process_exits_total", ""), Some(1.0));
     let second = counters(&body);
     assert!(second[0] >= first[0] && second[1] >= first[1], "{second:?} after {first:?}");
 
     workers.clear();
     let body = fresh(&agent);
-    assert_eq!(of(&body, "voip_process_count", ""), Some(0.0));
+    assert_eq!(of(&body, "voip_processes", ""), Some(0.0));
     for family in
         ["voip_process_resident_memory_bytes", "voip_process_threads", "voip_process_start_time_seconds"]
     {
@@ -174,7 +174,7 @@ fn workers_come_and_go_and_no_counter_falls() {
     again.tell("grow 4000000");
     let body = fresh(&agent);
     assert_eq!(
-        (of(&body, "voip_process_count", ""), of(&body, "voip_process_exits_total", "")),
+        (of(&body, "voip_processes", ""), of(&body, "voip_process_exits_total", "")),
         (Some(1.0), Some(2.0))
     );
     assert!(counters(&body)[1] > third[1]);
@@ -185,7 +185,7 @@ fn a_reload_takes_other_processes_and_health_says_what_is_missing() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("sidetone.toml");
     configure(&file, "");
-    let Some(agent) = Agent::start(&file) else { return };
+    let Some(agent) = Agent::without_rights_over_others(&file) else { return };
     let mut workers: Vec<_> = (0..2).map(|_| Worker::start(&fresh_name(), directory.path())).collect();
     workers[0].tell("grow 1000");
     let pid_file = directory.path().join("worker.pid");
@@ -194,7 +194,7 @@ fn a_reload_takes_other_processes_and_health_says_what_is_missing() {
         format!("[[processes]]\nname = \"by-file\"\npid_file = {pid_file:?}\nallocations = \"malloc\"\n");
     configure(&file, &rule);
     agent.signal("-HUP");
-    let counted = || sample(&metrics(&agent), "voip_process_count", "by-file", "");
+    let counted = || sample(&metrics(&agent), "voip_processes", "by-file", "");
     assert!(until(|| counted() == Some(1.0)), "{}", agent.said());
     fs::write(&pid_file, format!("{}\n", workers[1].id())).unwrap();
     let body = fresh(&agent);

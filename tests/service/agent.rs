@@ -26,6 +26,16 @@ impl Agent {
         Self::of(command)
     }
 
+    /// The same without rights over other processes, which root has.
+    #[allow(dead_code, reason = "for the tests of processes")]
+    pub(crate) fn without_rights_over_others(file: &Path) -> Option<Self> {
+        let mut command = Command::new("setpriv");
+        let none = "-sys_ptrace,-perfmon,-sys_admin";
+        command.args(["--bounding-set", none, "--inh-caps", none, "--"]);
+        command.arg(env!("CARGO_BIN_EXE_sidetone")).args(["run", "--config"]).arg(file);
+        Self::of(command)
+    }
+
     /// The same by a command of one's own.
     pub(crate) fn of(mut command: Command) -> Option<Self> {
         command.env("SIDETONE_CAPTURE_INTERFACES", "lo");

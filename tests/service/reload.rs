@@ -76,7 +76,7 @@ fn a_broken_file_is_refused_and_a_good_one_taken() {
     );
     assert_eq!(agent.json("/api/config")["limits"]["calls"], 200_000);
     assert!(agent.said().contains("limits.calls: 200000 -> 17, after a restart"), "{}", agent.said());
-    assert!(agent.said().contains("quality.endpoint_delay_ms: 3.0 -> 4.0\n"), "{}", agent.said());
+    assert!(agent.said().contains("quality.endpoint_delay_ms: 3.0 -> 4.0\""), "{}", agent.said());
 
     // A file that nobody names changes nothing.
     let before = agent.part("configuration")["detail"]["reloads"].clone();

@@ -31,7 +31,7 @@ impl Catalogue {
             let labels = names(query)
                 .selected
                 .iter()
-                .flat_map(|(of, _)| catalogue.0.get(of).cloned())
+                .filter_map(|(of, _)| catalogue.0.get(of).cloned())
                 .flatten()
                 .collect();
             catalogue.0.insert(name.to_owned(), labels);

@@ -80,5 +80,5 @@ pub(crate) fn asked(prometheus: &Served, query: &str) -> Option<Vec<Value>> {
 }
 
 fn encoded(query: &str) -> String {
-    query.bytes().map(|byte| format!("%{byte:02X}")).collect()
+    query.bytes().fold(String::new(), |text, byte| text + &format!("%{byte:02X}"))
 }

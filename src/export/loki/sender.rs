@@ -371,7 +371,7 @@ mod tests {
         for failed in 1..200 {
             sender.failed = failed;
             let pause = sender.pause(again(None));
-            let bound = Duration::from_millis(500 << (failed - 1).min(10)).min(Duration::from_secs(60));
+            let bound = Duration::from_millis(500 << (failed - 1).min(10)).min(Duration::from_mins(1));
             assert!(pause <= bound, "{failed}: {pause:?}");
             pauses.push(pause);
         }

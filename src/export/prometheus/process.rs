@@ -37,7 +37,7 @@ pub(super) struct ProcessMetrics {
 impl ProcessMetrics {
     pub(super) fn declare(on: &mut Declare) -> Self {
         Self {
-            count: on.gauge("voip_process_count", PROCESS, "Processes of a group, such as the workers of a proxy"),
+            count: on.gauge("voip_processes", PROCESS, "Processes of a group, such as the workers of a proxy"),
             exits: on.counter("voip_process_exits", PROCESS, "Processes of a group that have ended"),
             started: on.real_gauge(
                 "voip_process_start_time_seconds",

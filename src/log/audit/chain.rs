@@ -55,6 +55,8 @@ pub struct Recovered {
     pub sequence: u64,
     /// Its hash; of none, zeros.
     pub previous: [u8; 32],
+    /// It is no signature: the last run did not end well, and what it left is still to be signed.
+    pub is_unsigned: bool,
     /// What stands behind it.
     pub unfinished: Option<Unfinished>,
     /// The line end behind the last line is missing.
@@ -84,11 +86,17 @@ pub fn recover(directory: &Path) -> io::Result<Recovered> {
                 && let Some(link) = Link::of(&last)
             {
                 (recovered.sequence, recovered.previous) = (link.sequence, Sha256::digest(&last).into());
+                recovered.is_unsigned = !is_signature(&last);
                 break;
             }
         }
     }
     Ok(recovered)
+}
+
+/// Only what is signed ends like this: what is in a line otherwise has its quotes escaped.
+fn is_signature(line: &[u8]) -> bool {
+    memchr::memmem::find(line, b",\"signature\":\"").is_some()
 }
 
 /// Number of the last line of a closed file.
@@ -110,6 +118,7 @@ fn of_end(tail: &[u8]) -> Recovered {
             return Recovered {
                 sequence: link.sequence,
                 previous: Sha256::digest(bare).into(),
+                is_unsigned: !is_signature(bare),
                 unfinished,
                 lacks_line_end: !tail.ends_with(b"\n"),
             };

@@ -48,22 +48,17 @@ fn check(arguments: &AuditVerify) -> u8 {
 /// For people: the verdict first.
 fn text(report: &Report) -> String {
     let mut text = String::new();
-    match &report.broken {
-        Some(fault) => {
-            let _ = writeln!(text, "BROKEN: {}: {}", fault.place, fault.what);
-        }
-        None => {
-            let whose = if report.keys_trusted { "trusted" } else { "its own" };
-            let keys = if report.keys.is_empty() { "none".to_owned() } else { report.keys.join(", ") };
-            let _ = writeln!(
-                text,
-                "intact: lines {} to {} in {} files; signed up to {} by {whose} key: {keys}",
-                report.first,
-                report.last,
-                report.files.len(),
-                report.proven,
-            );
-        }
+    if let Some(fault) = &report.broken {
+        let _ = writeln!(text, "BROKEN: {}: {}", fault.place, fault.what);
+    } else {
+        let whose = if report.keys_trusted { "trusted" } else { "its own" };
+        let keys = if report.keys.is_empty() { "none".to_owned() } else { report.keys.join(", ") };
+        let Report { first, last, proven, .. } = report;
+        let files = report.files.len();
+        let _ = writeln!(
+            text,
+            "intact: lines {first} to {last} in {files} files; signed up to {proven} by {whose} key: {keys}"
+        );
     }
     for place in &report.unfinished {
         let _ = writeln!(

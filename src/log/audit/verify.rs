@@ -194,14 +194,13 @@ impl Check {
                     || follows
                         .is_some_and(|next| next.previous() == hash && next.sequence == link.sequence + 1);
                 let what = "the line was changed: the next one carries the hash of another";
-                return if is_itself_right {
-                    self.fail(last.place.clone(), what.to_owned())
+                if is_itself_right {
+                    self.fail(last.place.clone(), what.to_owned());
                 } else {
-                    self.fail(
-                        place,
-                        "the line was changed: it does not carry the hash of the one before".to_owned(),
-                    )
-                };
+                    let what = "the line was changed: it does not carry the hash of the one before";
+                    self.fail(place, what.to_owned());
+                }
+                return;
             }
             Some(_) => {}
             None => {
@@ -400,7 +399,8 @@ fn ordered(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Unreadable> {
         for entry in fs::read_dir(path).map_err(unreadable)? {
             let path = entry.map_err(unreadable)?.path();
             let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-            let is_log = name.ends_with(".log") || name.ends_with(".log.gz");
+            let bare = name.strip_suffix(".gz").unwrap_or(name);
+            let is_log = bare.strip_suffix(".log").is_some();
             if is_log
                 && name.strip_prefix(Stream::Audit.name()).is_some_and(|rest| rest.starts_with(['.', '-']))
             {
@@ -415,12 +415,12 @@ fn ordered(paths: &[PathBuf]) -> Result<Vec<PathBuf>, Unreadable> {
     for path in files {
         let unreadable = |cause| Unreadable { path: path.clone(), cause };
         let (mut first, mut is_empty) = (None, true);
-        lines(&path).map_err(unreadable)?.each(&mut |line, _| {
+        let damage = lines(&path).map_err(unreadable)?.each(&mut |line, _| {
             is_empty = false;
             first = Link::of(line).map(|link| link.sequence);
             first.is_none()
         });
-        if !is_empty {
+        if !is_empty || damage.is_some() {
             known.push((first.unwrap_or(0), path));
         }
     }

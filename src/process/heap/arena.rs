@@ -145,8 +145,8 @@ impl Arena {
             }
             let head = reading.word(top.wrapping_add(8))?;
             let end = top.wrapping_add(head & !7);
-            let fits = end > top && end % page_bytes() == 0 && head & 7 == 1;
-            if fits && top % 16 == 0 {
+            let fits = end > top && end.is_multiple_of(page_bytes()) && head & 7 == 1;
+            if fits && top.is_multiple_of(16) {
                 return Ok(Some((top, end)));
             }
         }
@@ -156,7 +156,7 @@ impl Arena {
     /// The heaps of an arena that is not the main one, the newest first.
     fn heaps<M: Memory>(&self, reading: &Reading<'_, M>) -> Result<Vec<Segment>, Failure> {
         let header = self.address & (HEAP_MAX - 1);
-        if header == 0 || header > MOST_HEADER || header % 16 != 0 {
+        if header == 0 || header > MOST_HEADER || !header.is_multiple_of(16) {
             return Err(Failure::Incoherent("an arena does not lie at the start of its heap"));
         }
         let carrier = self.address - header;
@@ -176,7 +176,7 @@ impl Arena {
             } else {
                 heap + header
             };
-            let fits = owner == self.address && size % page_bytes() == 0 && end > first;
+            let fits = owner == self.address && size.is_multiple_of(page_bytes()) && end > first;
             if !fits || size > MOST_HEAP {
                 return Err(Failure::Incoherent("a heap of an arena does not fit"));
             }

@@ -128,7 +128,7 @@ impl<'a, 'm, M: Memory> Walker<'a, 'm, M> {
                 }
                 Err(Failure::Incoherent(_)) if tears < MOST_TEARS => {
                     tears += 1;
-                    if tears % 4 == 0 {
+                    if tears.is_multiple_of(4) {
                         here = before;
                     }
                     if let Some((address, ..)) = here.pending.take() {
@@ -171,7 +171,7 @@ impl<'a, 'm, M: Memory> Walker<'a, 'm, M> {
                 return self.fence(segment, place, size);
             }
             let next = place.at.checked_add(size).filter(|next| *next <= segment.end);
-            let Some(next) = next.filter(|_| size % 16 == 0 && flags & MMAPPED == 0) else {
+            let Some(next) = next.filter(|_| size.is_multiple_of(16) && flags & MMAPPED == 0) else {
                 return Err(Failure::Incoherent("a chunk has a size that cannot be"));
             };
             if next == segment.end {

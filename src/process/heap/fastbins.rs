@@ -42,7 +42,7 @@ fn list<M: Memory>(
     let mut chunk = word(&head, 0);
     let mut sum = 0;
     while chunk != 0 {
-        if chunk % 16 != 0 || !maps.is_writable(chunk) {
+        if !chunk.is_multiple_of(16) || !maps.is_writable(chunk) {
             return Err(Failure::Incoherent("a fastbin leads out of the heap"));
         }
         let [_, head] = reading.peek(chunk)?;
@@ -63,7 +63,7 @@ fn list<M: Memory>(
 /// Where a link leads: mangled or not, only one of both can be.
 pub(super) fn follow(field: u64, link: u64, maps: &Maps) -> u64 {
     let plain = link ^ (field >> 12);
-    if plain == 0 || (plain % 16 == 0 && maps.is_writable(plain)) { plain } else { link }
+    if plain == 0 || (plain.is_multiple_of(16) && maps.is_writable(plain)) { plain } else { link }
 }
 
 /// Sizes 0x20 to 0xb0; the larger ones are off by default.

@@ -37,7 +37,7 @@ pub(super) fn find<M: Memory>(
         reading.resident(mapping.start, &mut data, &mut Vec::new())?;
         for (offset, address) in (0..data.len()).step_by(8).zip((mapping.start..).step_by(8)) {
             let Some(here) = data.get(offset..) else { break };
-            if address % 16 == 0
+            if address.is_multiple_of(16)
                 && let Some(score) = arena_score(here, address, maps)
                 && best.is_none_or(|(known, _)| score > known)
             {
@@ -63,7 +63,8 @@ fn arena_score(state: &[u8], address: u64, maps: &Maps) -> Option<u32> {
     let top = word(state, TOP);
     // Before the first chunk outside of a mapping of its own, top points into the bins.
     let fresh = system == 0 && top == address + TOP as u64;
-    if !fresh && (system == 0 || system % page_bytes() != 0 || system > most || most > MOST_SYSTEM) {
+    if !fresh && (system == 0 || !system.is_multiple_of(page_bytes()) || system > most || most > MOST_SYSTEM)
+    {
         return None;
     }
     if int(state, 0) > MOST_FLAGS || int(state, 8) > 1 {
@@ -93,13 +94,14 @@ fn are_parameters(data: &[u8], heap: Option<u64>) -> bool {
     let (mmapped, most_mmapped, start) = (word(data, MMAPPED_MEM), word(data, 24), word(data, SBRK_BASE));
     let (bins, tcache) = (word(data, 40), word(data, TCACHE_COUNT));
     let starts = match heap {
-        Some(heap) => start != 0 && start & !(page_bytes() - 1) == heap,
+        // Exactly: many variables point into the first page of the heap, but few at its first byte.
+        Some(heap) => start == heap,
         None => start == 0 && bins == 64 && limit == USUAL_MMAPS,
     };
     starts
         && count <= most
         && int(data, 12) <= 1
-        && mmapped % page_bytes() == 0
+        && mmapped.is_multiple_of(page_bytes())
         && mmapped <= most_mmapped
         && most_mmapped <= MOST_SYSTEM
         && bins <= 128

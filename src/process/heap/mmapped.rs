@@ -59,7 +59,7 @@ fn each<M: Memory>(
             };
             let size_and_flags = word(&head, 8);
             let size = size_and_flags & !7;
-            let fits = size_and_flags & 7 == MMAPPED && size > 0 && size % page_bytes() == 0;
+            let fits = size_and_flags & 7 == MMAPPED && size > 0 && size.is_multiple_of(page_bytes());
             if !fits || size > mapping.end - at {
                 break;
             }

@@ -108,7 +108,7 @@ impl Row {
             for bin in bins {
                 let (Some(size), mut entry) = (bin.size, bin.first) else { continue };
                 for _ in 0..bin.count.min(MOST_CACHED) {
-                    if !maps.is_writable(entry) || entry % 16 != 0 {
+                    if !maps.is_writable(entry) || !entry.is_multiple_of(16) {
                         break;
                     }
                     for (cell, bytes) in self.shares(entry - 16, size) {

@@ -49,7 +49,7 @@ impl Tcache {
             let first = word(bytes, entries + 8 * bin);
             // Of slots the most that is left anywhere is what an empty bin has.
             let count = if size == SIZE_OF_SLOTS { most - count(bin) } else { count(bin) };
-            if (count == 0) != (first == 0) || first % 16 != 0 || count > MOST_COUNT {
+            if (count == 0) != (first == 0) || !first.is_multiple_of(16) || count > MOST_COUNT {
                 odd += 1;
                 continue;
             }

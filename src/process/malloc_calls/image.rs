@@ -1,5 +1,6 @@
 //! A library on disk, as if it were loaded at its own addresses.
 
+use std::fmt::Write;
 use std::fs;
 use std::io;
 use std::path::Path;
@@ -34,7 +35,7 @@ impl Image {
                 loads.push((address, offset, size));
                 let end = address.saturating_add(size);
                 // As the kernel would show it; what is executable makes a library of it.
-                text += &format!("{address:x}-{end:x} r-xp {offset:08x} 00:00 1 /image\n");
+                let _ = writeln!(text, "{address:x}-{end:x} r-xp {offset:08x} 00:00 1 /image");
             }
         }
         Ok(Self { bytes, loads, maps: Maps::parse(&text) })

@@ -5,8 +5,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
 
+use super::below_its_root;
 use super::image::Image;
-use super::{below_its_root, of_fault};
 use crate::process::Process;
 use crate::process::elf::{self, Object, int};
 use crate::process::maps::Maps;
@@ -38,17 +38,15 @@ impl Cache {
         if self.0.len() >= MOST_FILES {
             self.0.clear();
         }
-        let known = match self.0.get(&key) {
-            Some(known) => known.clone(),
-            None => {
-                let image = Image::open(&file)
-                    .map_err(|error| Missing::Failed(format!("{}: {error}", file.display())))?;
-                let found = places(&image).map_err(of_fault)?;
-                let found = found
-                    .ok_or_else(|| Missing::Unsupported(format!("{} offers no malloc", file.display())))?;
-                self.0.insert(key, found.clone());
-                found
-            }
+        let known = if let Some(known) = self.0.get(&key) {
+            known.clone()
+        } else {
+            let image = Image::open(&file)
+                .map_err(|error| Missing::Failed(format!("{}: {error}", file.display())))?;
+            let found = places(&image)?
+                .ok_or_else(|| Missing::Unsupported(format!("{} offers no malloc", file.display())))?;
+            self.0.insert(key, found.clone());
+            found
         };
         Ok(Places { file, ..known })
     }
@@ -63,9 +61,9 @@ fn allocator(of: Process) -> Result<PathBuf, Missing> {
             let usual = USUAL.iter().map(PathBuf::from).find(|path| path.exists());
             return usual.ok_or_else(|| Missing::Failed("the C library of this host was not found".into()));
         }
-        Err(fault) => return Err(of_fault(fault)),
+        Err(fault) => return Err(fault.into()),
     };
-    let maps = memory.maps().map_err(of_fault)?;
+    let maps = memory.maps()?;
     let object = provider(&memory, &maps)?;
     let mapped =
         maps.iter().find(|mapping| mapping.file() == Some(&object.path)).map(|mapping| mapping.inode);
@@ -83,13 +81,11 @@ fn allocator(of: Process) -> Result<PathBuf, Missing> {
 /// The first that offers malloc, the C library last (as in the walk of heaps).
 fn provider(memory: &Remote, maps: &Maps) -> Result<Object, Missing> {
     let mut library = None;
-    for object in elf::objects(memory, maps).map_err(of_fault)? {
-        if crate::process::heap::is_loader(object.name())
-            || object.symbol(memory, "malloc").map_err(of_fault)?.is_none()
-        {
+    for object in elf::objects(memory, maps)? {
+        if crate::process::heap::is_loader(object.name()) || object.symbol(memory, "malloc")?.is_none() {
             continue;
         }
-        if object.symbol(memory, GLIBC).map_err(of_fault)?.is_none() {
+        if object.symbol(memory, GLIBC)?.is_none() {
             return Ok(object);
         }
         library = Some(object);

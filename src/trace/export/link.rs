@@ -165,9 +165,9 @@ fn answer_of_grpc(status: &Status) -> Answer {
         | Code::Unavailable
         | Code::DataLoss
         // A connection that breaks is told as this one.
-        | Code::Unknown => Answer::Later { wait: None, why },
+        | Code::Unknown
         // Only together with a time to wait; it may well be there.
-        Code::ResourceExhausted => Answer::Later { wait: None, why },
+        | Code::ResourceExhausted => Answer::Later { wait: None, why },
         _ => Answer::Never { why },
     }
 }
