@@ -144,7 +144,7 @@ fn attend(
     let mut opened = log::open(&settings.logs, clock::now).map_err(Failure::broken)?;
     let logs = opened.logs().clone();
     let journal = journal::Journal::new(&settings.logs, opened.health());
-    let shipping = Shipping::open(&settings, &hep::host_name(), &mut opened)?;
+    let shipping = Shipping::open(&settings, &process::host::name(), &mut opened)?;
     let metrics = Metrics::with(config.metrics.clone()).with_tail(shipping.families());
     let shared = Arc::new(Shared::new(metrics, logs, shipping.told()));
     let observer = config.observing();

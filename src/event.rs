@@ -2,6 +2,7 @@
 //! Durations are seconds, ratios 0 to 1, times [`Stamp`]s. `None` = not measured, and [`Why`] says why.
 
 pub mod live;
+mod names;
 pub mod trail;
 pub mod why;
 

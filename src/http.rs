@@ -31,7 +31,7 @@ mod answer;
 mod auth;
 mod body;
 mod connection;
-mod gzip;
+pub(crate) mod gzip;
 mod negotiate;
 mod pace;
 mod query;

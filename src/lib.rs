@@ -28,6 +28,7 @@ pub mod log;
 pub mod observer;
 pub mod process;
 pub mod quality;
+mod random;
 pub mod rtp;
 pub mod sandbox;
 pub mod simulate;

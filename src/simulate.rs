@@ -12,7 +12,6 @@ mod actor;
 mod impair;
 mod media;
 mod packet;
-mod random;
 mod rtcp;
 pub mod script;
 mod signalling;
@@ -32,12 +31,12 @@ use std::sync::Arc;
 use serde::Serialize;
 
 use self::actor::Actor;
-use self::random::Random;
 use self::sound::Sound;
 pub use self::sound::{codec_named, codecs};
 use self::truth::Truth;
 use crate::Stamp;
 use crate::capture::pcap;
+use crate::random::Random;
 use crate::rtp::payload::Codec;
 use crate::wire::{Frame, LinkType};
 

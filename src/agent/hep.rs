@@ -32,6 +32,7 @@ use crate::hep::Hep as Record;
 use crate::http::Condition;
 use crate::log::project;
 use crate::observer::{self, Observer};
+use crate::process::host;
 
 /// What to receive and what to send.
 #[derive(Clone, Debug, Default)]
@@ -100,7 +101,7 @@ impl Settings {
     pub(super) fn open(self) -> Result<(Hep, Vec<Sender>), incoming::Error> {
         let Self { incoming, send, mut outgoing, decode } = self;
         if outgoing.node.is_empty() {
-            outgoing.node = host_name();
+            outgoing.node = host::name();
         }
         let listener = if incoming.listen.is_empty() { None } else { Some(Listener::bind(incoming)?) };
         let own = decode.then(|| Own {
@@ -257,11 +258,6 @@ pub(super) fn health(stats: &HepStats) -> Option<(Condition, BTreeMap<String, Va
         detail.insert(format!("to {peer}"), told);
     }
     Some((condition, detail))
-}
-
-/// As the kernel has it; empty when it cannot be read.
-pub(super) fn host_name() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
 }
 
 /// Records remembered while the other sight of them is awaited.

@@ -93,9 +93,13 @@ impl<'a> Reader<'a> {
                 }
             }
         };
-        let mut section = Section { reader: self, path: name.into(), table, line, prefix, known: Vec::new() };
-        read(&mut section);
-        section.unknown_keys();
+        let section = Section { reader: self, path: name.into(), table, line, prefix, known: Vec::new() };
+        section.read_with(read);
+    }
+
+    /// A table that no variable reaches into.
+    fn table(&mut self, path: String, table: &'a DeTable<'a>, line: usize) -> Section<'_, 'a> {
+        Section { reader: self, path, table: Some(table), line, prefix: None, known: Vec::new() }
     }
 
     /// Each table of a list of the top level.
@@ -110,16 +114,7 @@ impl<'a> Reader<'a> {
         }
         for (table, span) in tables {
             let line = self.line(&span);
-            let mut section = Section {
-                reader: self,
-                path: name.into(),
-                table: Some(table),
-                line,
-                prefix: None,
-                known: Vec::new(),
-            };
-            read(&mut section);
-            section.unknown_keys();
+            self.table(name.into(), table, line).read_with(&mut read);
         }
     }
 
@@ -183,6 +178,12 @@ impl<'a> Reader<'a> {
 }
 
 impl<'a> Section<'_, 'a> {
+    /// Reads it to its end: a key that `read` does not ask for is told.
+    fn read_with(mut self, read: impl FnOnce(&mut Self)) {
+        read(&mut self);
+        self.unknown_keys();
+    }
+
     /// The value of a key, from its variable or else from the file; `None` when it is absent or wrong.
     pub(super) fn given<T: Value>(&mut self, key: &'static str) -> Option<T> {
         self.checked(key, |_| Ok(()))
@@ -279,16 +280,7 @@ impl<'a> Section<'_, 'a> {
                 self.reader.problem(line, format!("{path} is no table"), format!("write [{path}]"));
                 continue;
             };
-            let mut section = Section {
-                reader: self.reader,
-                path,
-                table: Some(table),
-                line,
-                prefix: None,
-                known: Vec::new(),
-            };
-            read(name.get_ref(), &mut section);
-            section.unknown_keys();
+            self.reader.table(path, table, line).read_with(|section| read(name.get_ref(), section));
         }
     }
 
@@ -306,16 +298,7 @@ impl<'a> Section<'_, 'a> {
             };
             let line = self.reader.line(&entry.span());
             let path = format!("{}.{key}", self.path);
-            let mut section = Section {
-                reader: self.reader,
-                path,
-                table: Some(table),
-                line,
-                prefix: None,
-                known: Vec::new(),
-            };
-            read(&mut section);
-            section.unknown_keys();
+            self.reader.table(path, table, line).read_with(&mut read);
         }
     }
 

@@ -21,7 +21,6 @@ pub mod push;
 pub mod spool;
 
 mod outlet;
-mod random;
 mod sender;
 mod sink;
 

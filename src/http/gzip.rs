@@ -13,7 +13,8 @@ pub(crate) async fn compressed(bytes: Vec<u8>) -> io::Result<Vec<u8>> {
     tokio::task::spawn_blocking(move || deflate(&bytes)).await.map_err(io::Error::other)?
 }
 
-fn deflate(bytes: &[u8]) -> io::Result<Vec<u8>> {
+/// Compresses the bytes here and now.
+pub(crate) fn deflate(bytes: &[u8]) -> io::Result<Vec<u8>> {
     let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 4), Compression::fast());
     encoder.write_all(bytes)?;
     encoder.finish()

@@ -5,10 +5,10 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
-use super::heap::{self, Failure};
+use super::heap::{self, Failure, Heap};
 use super::malloc_calls::Counters;
 use super::memory::{Fault, Remote};
-use super::privileged::{Heap, MemoryMap, Missing, Own, Pool, Privileged, Right, enter};
+use super::privileged::{MemoryMap, Missing, Own, Pool, Privileged, Right, enter};
 use super::{Process, pools};
 
 /// Whoever has the rights asks the kernel itself.
@@ -67,9 +67,7 @@ impl Privileged for Direct {
         let walked = only(of, || heap::walk(&Remote::open(of.pid)?));
         let heap = walked.map_err(|missing| missing.map_or_else(|gone| gone, Missing::from))?;
         self.credit.0 -= heap.read as f64;
-        let heap::Heap { arenas, committed, in_use, cached, free, top, mmapped, resident, coverage, .. } =
-            heap;
-        Ok(Heap { arenas, committed, in_use, cached, free, top, mmapped, resident, coverage })
+        Ok(heap)
     }
 
     fn pools(&mut self, of: Process) -> Result<Vec<Pool>, Missing> {

@@ -7,8 +7,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::Process;
 use super::cgroup::{Cgroup, Place};
+use super::heap::Heap;
 use super::pace::Pace;
-use super::privileged::{Heap, MemoryMap, Missing, Pool};
+use super::privileged::{MemoryMap, Missing, Pool};
 use super::settings::Rule;
 use super::snapshot::{Fds, Figures, Memory};
 use super::stat::Stat;
@@ -261,9 +262,14 @@ fn heap(members: &[&Member]) -> Option<Heap> {
         cached: one.cached + other.cached,
         free: one.free + other.free,
         top: one.top + other.top,
+        fast: one.fast + other.fast,
         mmapped: one.mmapped + other.mmapped,
+        chunks: one.chunks + other.chunks,
+        free_chunks: one.free_chunks + other.free_chunks,
+        largest_free: one.largest_free.max(other.largest_free),
         resident: one.resident.zip(other.resident).map(|(one, other)| one + other),
         coverage: one.coverage.min(other.coverage),
+        read: one.read + other.read,
     })
 }
 

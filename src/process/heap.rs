@@ -24,7 +24,7 @@ pub mod picture;
 mod reading;
 mod tcache;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::maps::Maps;
 use super::memory::{Fault, Memory};
@@ -36,7 +36,7 @@ use reading::Reading;
 
 /// What one walk found, bytes. `uordblks` of mallinfo2 is `in_use + cached - mmapped`, its `fordblks` is `free`, its
 /// `hblkhd` is `mmapped`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Heap {
     /// Arenas.
     pub arenas: u64,

@@ -15,6 +15,11 @@ use super::lines;
 pub use disk::{Device, Filesystem};
 pub use net::Interface;
 
+/// What it is called, as the kernel has it; empty when it cannot be read.
+pub fn name() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
+}
+
 /// What the host has, and what it has done since it was started.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Host {

@@ -18,6 +18,7 @@ use rustix::fs::{CWD, Dir, readlinkat};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::files::{Buffer, SMALL};
+use super::heap::Heap;
 use super::stat::Stat;
 use super::{Process, files, lines, smaps_rollup};
 
@@ -123,29 +124,6 @@ pub struct MemoryMap {
     pub anonymous: Option<u64>,
     /// Swapped out.
     pub swap: Option<u64>,
-}
-
-/// What one walk of a heap found, bytes. `uordblks` of mallinfo2 is `in_use + cached - mmapped`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Heap {
-    /// Arenas.
-    pub arenas: u64,
-    /// Obtained from the kernel: all arenas and mmapped chunks.
-    pub committed: u64,
-    /// Handed out, mmapped chunks among them, what a tcache holds not.
-    pub in_use: u64,
-    /// Held by a tcache.
-    pub cached: u64,
-    /// In bins, fastbins and the tops of arenas.
-    pub free: u64,
-    /// Of the free bytes, those in the tops of arenas.
-    pub top: u64,
-    /// Chunks with a mapping of their own.
-    pub mmapped: u64,
-    /// Of the committed bytes, those in memory.
-    pub resident: Option<u64>,
-    /// Share of the committed bytes that the walk accounted for.
-    pub coverage: f64,
 }
 
 /// A pool of memory that a program keeps by itself, bytes.

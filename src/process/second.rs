@@ -24,7 +24,8 @@ use std::time::Duration;
 use caps::{CapSet, Capability};
 
 use super::Process;
-use super::privileged::{Heap, MemoryMap, Missing, Own, Pool, Privileged, Right};
+use super::heap::Heap;
+use super::privileged::{MemoryMap, Missing, Own, Pool, Privileged, Right};
 use protocol::{Answer, Hello, Question};
 pub use serve::serve;
 

@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::cgroup::Cgroup;
+use super::heap::Heap;
 use super::host::Host;
-use super::privileged::{Heap, MemoryMap, Missing, Pool, Right};
+use super::privileged::{MemoryMap, Missing, Pool, Right};
 use super::udp::Udp;
 
 /// What one poll found: plain figures, as they are exported.

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::impair::Impairment;
 use super::media::Media;
 use super::packet::{Flow, endpoint};
-use super::random::Random;
 use super::rtcp::Reporter;
 use super::signalling::{Course, EXPIRES, Message, Parties};
 use super::sound::Sound;
@@ -14,6 +13,7 @@ use super::truth::{self, Sip};
 use super::{Outcome, Plan};
 use crate::Stamp;
 use crate::event::{CallResult, Direction, RegistrationResult};
+use crate::random::Random;
 
 /// A call or a registration that is going on.
 #[derive(Debug)]

@@ -2,7 +2,7 @@
 //! overtake another; only reordering does, so each impairment can be asked for alone.
 
 use super::Plan;
-use super::random::Random;
+use crate::random::Random;
 
 /// The impairments of one stream.
 #[derive(Clone, Debug)]

@@ -11,11 +11,11 @@ use std::sync::Arc;
 
 use super::impair::{Fate, Impairment};
 use super::packet::{Flow, endpoint};
-use super::random::Random;
 use super::sound::Sound;
 use super::truth;
 use crate::Stamp;
 use crate::event::{Direction, Jitter};
+use crate::random::Random;
 
 /// A stream being sent.
 #[derive(Debug)]

@@ -16,12 +16,12 @@ use std::sync::Arc;
 
 use super::Outcome;
 use super::packet::Flow;
-use super::random::Random;
 use super::signalling::{Course, EVENT, Parties};
 use super::sound::Sound;
 use super::{ETHERNET, START};
 use crate::Stamp;
 use crate::capture::pcap::Writer;
+use crate::random::Random;
 use crate::rtp::payload::Codec;
 
 /// A call with a scripted stream from caller to callee.

@@ -6,10 +6,10 @@ use std::io::Write;
 use std::net::SocketAddrV4;
 
 use super::Outcome;
-use super::random::Random;
 use super::sound::Sound;
 use crate::Stamp;
 use crate::event::{CallResult, RegistrationResult};
+use crate::random::Random;
 use crate::sip::Method;
 
 /// Who the two parties are.

@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use super::random::Random;
+use crate::random::Random;
 use crate::rtp::payload::Codec;
 
 /// A codec at one packetisation time.

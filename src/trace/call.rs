@@ -68,8 +68,8 @@ impl Maker {
         span.put("voip.hops", i64::from(call.hops));
         span.put("voip.legs", call.call_ids.len() as i64);
         span.put("voip.challenged", call.challenged);
-        span.put_some("voip.result", call.result.map(result));
-        span.put_some("voip.end_reason", call.end_reason.map(end_reason));
+        span.put_some("voip.result", call.result.map(CallResult::name));
+        span.put_some("voip.end_reason", call.end_reason.map(EndReason::name));
         span.put_some("voip.post_dial_delay", call.post_dial_delay);
         span.put_some("voip.setup", call.setup);
         span.put_some("voip.ring", call.ring);
@@ -77,7 +77,7 @@ impl Maker {
         span.put_some("voip.disconnect", call.disconnect);
         span.put_some("voip.codec", call.codec.map(Codec::name));
         span.put_some("voip.mos", call.mos);
-        span.put_some("voip.one_way", call.one_way.map(missing));
+        span.put_some("voip.one_way", call.one_way.map(Missing::name));
         span.put_some("voip.dead_air", call.dead_air);
         span.put_some("voip.tenant", call.tenant.clone());
         span.put_some("voip.route", call.route.clone());
@@ -248,37 +248,4 @@ fn last_sign(call: &Call, remains: &Remains) -> Stamp {
     let media = remains.streams.iter().map(|heard| heard.stream.last);
     let sip = call.trail.iter().flat_map(|trail| trail.transactions.iter().map(Transaction::end));
     media.chain(sip).fold(call.start, Stamp::max)
-}
-
-fn result(result: CallResult) -> &'static str {
-    match result {
-        CallResult::Answered => "answered",
-        CallResult::Redirected => "redirected",
-        CallResult::Failed => "failed",
-        CallResult::Timeout => "timeout",
-        CallResult::NoFinal => "no_final",
-        CallResult::AbandonedAuth => "abandoned_auth",
-        CallResult::Cancelled => "cancelled",
-    }
-}
-
-fn end_reason(reason: EndReason) -> &'static str {
-    match reason {
-        EndReason::Bye => "bye",
-        EndReason::SessionTimer => "session_timer",
-        EndReason::RtpTimeout => "rtp_timeout",
-        EndReason::Idle => "idle",
-        EndReason::MaxAge => "max_age",
-        EndReason::Evicted => "evicted",
-        EndReason::Replaced => "replaced",
-        EndReason::DoesNotExist => "481",
-        EndReason::ReinviteTimeout => "408",
-    }
-}
-
-fn missing(missing: Missing) -> &'static str {
-    match missing {
-        Missing::ToCaller => "to_caller",
-        Missing::ToCallee => "to_callee",
-    }
 }

@@ -1,7 +1,8 @@
 //! What `[otlp]` says.
 
-use super::export::{self, settings::host_name};
+use super::export;
 use super::{Sampling, Settings, Users};
+use crate::process::host;
 
 /// Whether and how calls are told as traces.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -35,7 +36,7 @@ impl Config {
 
     /// How facts become spans; `share` and `place` stand where nothing is configured.
     pub fn traces(&self, share: f64, place: Option<String>) -> Settings {
-        let vantage = self.vantage.clone().or(place).unwrap_or_else(host_name);
+        let vantage = self.vantage.clone().or(place).unwrap_or_else(host::name);
         Settings { vantage, sampling: self.sampling(share), users: self.users }
     }
 }

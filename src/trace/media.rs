@@ -11,11 +11,7 @@ use crate::export::trace_id::{SpanId, TraceId};
 impl Maker {
     pub(super) fn session(&self, trace: TraceId, root: SpanId, heard: &Heard) -> SpanData {
         let stream = &heard.stream;
-        let direction = match stream.direction {
-            Some(Direction::ToCaller) => "to_caller",
-            Some(Direction::ToCallee) => "to_callee",
-            None => "unknown",
-        };
+        let direction = stream.direction.map_or("unknown", Direction::name);
         let way = format!("{}>{}", stream.source, stream.destination);
         let first = stream.first.0.to_string();
         let ident = [stream.ssrc.as_str(), direction, &self.vantage, &way, &first];

@@ -30,7 +30,7 @@ impl Maker {
         span.put_some("sip.to", self.users.tell(&registration.aor));
         span.put_some("sip.response.status_code", registration.status.map(i64::from));
         span.put("voip.challenged", registration.challenged);
-        span.put_some("voip.result", registration.result.map(result));
+        span.put_some("voip.result", registration.result.map(RegistrationResult::name));
         span.put_some("sip.expires", registration.expires.map(i64::from));
         match (registration.result, registration.status) {
             (Some(RegistrationResult::Failure), Some(status)) => {
@@ -49,17 +49,6 @@ impl Maker {
             spans.push(challenge.done());
         }
         spans
-    }
-}
-
-fn result(result: RegistrationResult) -> &'static str {
-    match result {
-        RegistrationResult::Success => "success",
-        RegistrationResult::Failure => "failure",
-        RegistrationResult::Timeout => "timeout",
-        RegistrationResult::Redirect => "redirect",
-        RegistrationResult::Unregister => "unregister",
-        RegistrationResult::Abandoned => "abandoned",
     }
 }
 

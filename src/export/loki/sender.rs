@@ -14,16 +14,17 @@ use std::time::Duration;
 #[allow(clippy::disallowed_types, reason = "pauses between requests are no packet time")]
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
+use base64::prelude::{BASE64_STANDARD, Engine};
 use hyper::body::Bytes;
 use hyper::header::{AUTHORIZATION, CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, USER_AGENT};
 
 use super::outlet::{FAILURES, REFUSALS, Sent};
 use super::push::Request;
-use super::random::Random;
 use super::spool::{Batch, Spool};
 use super::{Error, Settings};
 use crate::Stamp;
 use crate::client::{Answer, Client, Failure};
+use crate::random::Random;
 
 /// Sends what is in the spool.
 #[derive(Debug)]
@@ -70,7 +71,7 @@ pub(super) fn login(settings: &Settings) -> Result<Option<HeaderValue>, Error> {
         (Some(file), ..) => (file, format!("Bearer {}", read(file)?)),
         (None, Some(user), Some(file)) => {
             let pair = format!("{user}:{}", read(file)?);
-            (file, format!("Basic {}", base64(pair.as_bytes())))
+            (file, format!("Basic {}", BASE64_STANDARD.encode(pair)))
         }
         _ => return Ok(None),
     };
@@ -88,7 +89,8 @@ impl Sender {
         spool: Arc<Spool>,
         sent: Arc<Sent>,
     ) -> Self {
-        let random = Random::new(settings.seed.unwrap_or_else(|| stamp().0 ^ u64::from(std::process::id())));
+        let random =
+            Random::new(settings.seed.unwrap_or_else(|| stamp().0 ^ u64::from(std::process::id())), 0);
         let most_lines = settings.batch_lines;
         Self { settings, client, login, spool, sent, random, failed: 0, most_lines, end: None }
     }
@@ -286,20 +288,6 @@ fn add(counter: &std::sync::atomic::AtomicU64, more: u64) {
     counter.fetch_add(more, Ordering::Relaxed);
 }
 
-fn base64(bytes: &[u8]) -> String {
-    let digits = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::new();
-    for group in bytes.chunks(3) {
-        let whole =
-            group.iter().fold(0, |sum: u32, byte| sum << 8 | u32::from(*byte)) << (8 * (3 - group.len()));
-        for at in 0..4 {
-            let digit = digits.get((whole >> (18 - 6 * at) & 0x3f) as usize).copied().unwrap_or(b'=');
-            text.push(if at <= group.len() { digit as char } else { '=' });
-        }
-    }
-    text
-}
-
 #[allow(clippy::disallowed_types, reason = "see the import")]
 fn now() -> Moment {
     Instant::now()
@@ -352,7 +340,7 @@ mod tests {
             ("foob", "Zm9vYg=="),
             ("foobar", "Zm9vYmFy"),
         ] {
-            assert_eq!(base64(plain.as_bytes()), encoded);
+            assert_eq!(BASE64_STANDARD.encode(plain), encoded);
         }
     }
 

@@ -295,11 +295,7 @@ pub(super) fn codec(codec: Codec) -> &'static str {
 }
 
 pub(super) fn direction(direction: Option<Direction>) -> &'static str {
-    match direction {
-        Some(Direction::ToCaller) => "to_caller",
-        Some(Direction::ToCallee) => "to_callee",
-        None => "unknown",
-    }
+    direction.map_or("unknown", Direction::name)
 }
 
 fn opinion(of: Codec, way: Option<Direction>, band: Band, kind: &'static str) -> [Value; 5] {

@@ -1,8 +1,6 @@
 //! Families about calls, registrations and SIP messages (DESIGN 4, MEAS A.1).
 
-use crate::event::{
-    Call, CallResult, CallState, EndReason, Live, Missing, Registration, RegistrationResult, Totals, Transfer,
-};
+use crate::event::{Call, CallResult, CallState, Live, Registration, RegistrationResult, Totals, Transfer};
 use crate::rtp::payload::Codec;
 
 use super::exemplar::{self, Exemplars, Lead};
@@ -76,7 +74,7 @@ impl SipMetrics {
         if let Some(result) = call.result {
             let [tenant, route, trunk] = labels();
             let code = call.status.map_or("none".into(), code);
-            let counted = self.results.add([tenant, route, trunk, result_name(result).into(), code], 1);
+            let counted = self.results.add([tenant, route, trunk, result.name().into(), code], 1);
             if matches!(result, CallResult::Failed | CallResult::Timeout | CallResult::NoFinal) {
                 let at = call.end.unwrap_or(call.start);
                 exemplars.counted(&self.results, counted.as_ref(), exemplar::trace(call), at);
@@ -119,15 +117,15 @@ impl SipMetrics {
         self.disconnect.observe(labels(), call.disconnect);
         self.duration.observe(labels(), call.duration);
         if let Some(missing) = call.one_way {
-            self.one_way.add([missing_name(missing).into()], 1);
+            self.one_way.add([missing.name().into()], 1);
         }
         if call.state == CallState::Ended {
             if let Some(reason) = call.end_reason {
-                self.ended.add([reason_name(reason).into()], 1);
+                self.ended.add([reason.name().into()], 1);
             }
             return;
         }
-        self.active.raise([state_name(call.state).into()]);
+        self.active.raise([call.state.name().into()]);
         if call.state == CallState::Confirmed {
             self.up.raise(up(call.tenant.as_deref(), call.route.as_deref(), call.codec));
         }
@@ -139,7 +137,7 @@ impl SipMetrics {
         self.up.clear();
         self.one_way_active.clear();
         for (state, calls) in tally(live.calls.iter().map(|call| call.state)) {
-            self.active.raise_by([state_name(state).into()], calls);
+            self.active.raise_by([state.name().into()], calls);
         }
         let confirmed = || live.calls.iter().filter(|call| call.state == CallState::Confirmed);
         let labels = confirmed().map(|call| (call.tenant.as_deref(), call.route.as_deref(), call.codec));
@@ -147,13 +145,13 @@ impl SipMetrics {
             self.up.raise_by(up(tenant, route, codec), calls);
         }
         for (missing, calls) in tally(confirmed().filter_map(|call| call.one_way)) {
-            self.one_way_active.raise_by([missing_name(missing).into()], calls);
+            self.one_way_active.raise_by([missing.name().into()], calls);
         }
     }
 
     pub(super) fn registration(&self, registration: &Registration) {
         let Some(result) = registration.result else { return };
-        self.registrations.add([registration_name(result).into()], 1);
+        self.registrations.add([result.name().into()], 1);
         match result {
             RegistrationResult::Success => {
                 self.registration.add(["success".into()], 1);
@@ -216,59 +214,6 @@ fn class(status: u16) -> &'static str {
         5 => "5xx",
         6 => "6xx",
         _ => "other",
-    }
-}
-
-fn result_name(result: CallResult) -> &'static str {
-    match result {
-        CallResult::Answered => "answered",
-        CallResult::Redirected => "redirected",
-        CallResult::Failed => "failed",
-        CallResult::Timeout => "timeout",
-        CallResult::NoFinal => "no_final",
-        CallResult::AbandonedAuth => "abandoned_auth",
-        CallResult::Cancelled => "cancelled",
-    }
-}
-
-fn state_name(state: CallState) -> &'static str {
-    match state {
-        CallState::Trying => "trying",
-        CallState::Ringing => "ringing",
-        CallState::Confirmed => "confirmed",
-        CallState::Ended => "ended",
-    }
-}
-
-fn reason_name(reason: EndReason) -> &'static str {
-    match reason {
-        EndReason::Bye => "bye",
-        EndReason::SessionTimer => "session_timer",
-        EndReason::RtpTimeout => "rtp_timeout",
-        EndReason::Idle => "idle",
-        EndReason::MaxAge => "max_age",
-        EndReason::Evicted => "evicted",
-        EndReason::Replaced => "replaced",
-        EndReason::DoesNotExist => "481",
-        EndReason::ReinviteTimeout => "408",
-    }
-}
-
-fn missing_name(missing: Missing) -> &'static str {
-    match missing {
-        Missing::ToCaller => "to_caller",
-        Missing::ToCallee => "to_callee",
-    }
-}
-
-fn registration_name(result: RegistrationResult) -> &'static str {
-    match result {
-        RegistrationResult::Success => "success",
-        RegistrationResult::Failure => "failure",
-        RegistrationResult::Timeout => "timeout",
-        RegistrationResult::Redirect => "redirect",
-        RegistrationResult::Unregister => "unregister",
-        RegistrationResult::Abandoned => "abandoned",
     }
 }
 

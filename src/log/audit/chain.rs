@@ -86,17 +86,12 @@ pub fn recover(directory: &Path) -> io::Result<Recovered> {
                 && let Some(link) = Link::of(&last)
             {
                 (recovered.sequence, recovered.previous) = (link.sequence, Sha256::digest(&last).into());
-                recovered.is_unsigned = !is_signature(&last);
+                recovered.is_unsigned = link.signature.is_none();
                 break;
             }
         }
     }
     Ok(recovered)
-}
-
-/// Only what is signed ends like this: what is in a line otherwise has its quotes escaped.
-fn is_signature(line: &[u8]) -> bool {
-    memchr::memmem::find(line, b",\"signature\":\"").is_some()
 }
 
 /// Number of the last line of a closed file.
@@ -118,7 +113,7 @@ fn of_end(tail: &[u8]) -> Recovered {
             return Recovered {
                 sequence: link.sequence,
                 previous: Sha256::digest(bare).into(),
-                is_unsigned: !is_signature(bare),
+                is_unsigned: link.signature.is_none(),
                 unfinished,
                 lacks_line_end: !tail.ends_with(b"\n"),
             };

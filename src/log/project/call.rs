@@ -1,7 +1,7 @@
 //! What became of calls.
 
 use super::Tell;
-use crate::event::{Call, CallResult, CallState, EndReason, Missing, Transfer};
+use crate::event::{Call, CallResult, CallState, EndReason, Transfer};
 use crate::export::trace_id::TraceId;
 use crate::log::privacy::Personal;
 use crate::log::{Level, Line, Stream};
@@ -22,9 +22,9 @@ pub(super) fn over(tell: Tell<'_>, call: &Call) {
         if let Some(status) = call.status {
             line.count("status", status.into());
         }
-        line.word("result", call.result.map_or("none", result));
+        line.word("result", call.result.map_or("none", CallResult::name));
         if let Some(reason) = call.end_reason {
-            line.word("end_reason", end_reason(reason));
+            line.word("end_reason", reason.name());
         }
         line.number("post_dial_delay", call.post_dial_delay).number("setup", call.setup);
         line.number("duration", call.duration).number("mos", call.mos);
@@ -54,13 +54,7 @@ fn quality(tell: Tell<'_>, call: &Call) {
     };
     if let Some(missing) = call.one_way {
         warn("one-way audio", &|line| {
-            line.word(
-                "nothing_heard",
-                match missing {
-                    Missing::ToCaller => "to_caller",
-                    Missing::ToCallee => "to_callee",
-                },
-            );
+            line.word("nothing_heard", missing.name());
         });
     }
     if call.dead_air == Some(true) {
@@ -136,30 +130,4 @@ fn parties(line: &mut Line, call: &Call) {
 fn trace(call: &Call) -> TraceId {
     let given = call.traceparent.as_deref().and_then(TraceId::of_traceparent);
     given.unwrap_or_else(|| TraceId::of_call_id(&call.call_id))
-}
-
-fn result(result: CallResult) -> &'static str {
-    match result {
-        CallResult::Answered => "answered",
-        CallResult::Redirected => "redirected",
-        CallResult::Failed => "failed",
-        CallResult::Timeout => "timeout",
-        CallResult::NoFinal => "no_final",
-        CallResult::AbandonedAuth => "abandoned_auth",
-        CallResult::Cancelled => "cancelled",
-    }
-}
-
-fn end_reason(reason: EndReason) -> &'static str {
-    match reason {
-        EndReason::Bye => "bye",
-        EndReason::SessionTimer => "session_timer",
-        EndReason::RtpTimeout => "rtp_timeout",
-        EndReason::Idle => "idle",
-        EndReason::MaxAge => "max_age",
-        EndReason::Evicted => "evicted",
-        EndReason::Replaced => "replaced",
-        EndReason::DoesNotExist => "481",
-        EndReason::ReinviteTimeout => "408",
-    }
 }

@@ -1,7 +1,7 @@
 //! Media streams, and what endpoints told of them.
 
 use super::Tell;
-use crate::event::{CodecSource, Direction, LossPattern, Origin, Report, ReportKind, Stream as Media};
+use crate::event::{CodecSource, LossPattern, Origin, Report, ReportKind, Stream as Media};
 use crate::export::trace_id::TraceId;
 use crate::log::privacy::Personal;
 use crate::log::{Level, Line, Stream};
@@ -60,13 +60,7 @@ fn identity(line: &mut Line, stream: &Media) {
     line.personal("source", Personal::endpoint(stream.source));
     line.personal("destination", Personal::endpoint(stream.destination));
     if let Some(direction) = stream.direction {
-        line.word(
-            "direction",
-            match direction {
-                Direction::ToCaller => "to_caller",
-                Direction::ToCallee => "to_callee",
-            },
-        );
+        line.word("direction", direction.name());
     }
     line.word(
         "origin",

@@ -13,7 +13,8 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::process::Process;
-use crate::process::privileged::{Heap, MemoryMap, Missing, Pool, Right};
+use crate::process::heap::Heap;
+use crate::process::privileged::{MemoryMap, Missing, Pool, Right};
 
 /// What is asked: as the methods of [`Privileged`](crate::process::Privileged).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

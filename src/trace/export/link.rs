@@ -1,10 +1,7 @@
 //! One request to the collector, by gRPC or HTTP, and what its answer means.
 
-use std::io::Write;
 use std::time::Duration;
 
-use flate2::Compression;
-use flate2::write::GzEncoder;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::header::{CONTENT_ENCODING, CONTENT_TYPE, HeaderMap, HeaderValue, RETRY_AFTER, USER_AGENT};
@@ -24,6 +21,7 @@ use tonic::{Code, Status};
 use super::Settings;
 use super::endpoint::{Endpoint, Protocol};
 use super::tls::{Connector, Trust};
+use crate::http::gzip::deflate;
 
 /// A way to the collector; connections are made when they are needed and kept.
 #[allow(clippy::large_enum_variant, reason = "there is one")]
@@ -104,7 +102,7 @@ impl Http {
         request.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(PROTOBUF));
         let mut bytes = message.encode_to_vec();
         if self.compress
-            && let Ok(packed) = gzip(&bytes)
+            && let Ok(packed) = deflate(&bytes)
         {
             bytes = packed;
             request.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static("gzip"));
@@ -175,12 +173,6 @@ fn answer_of_grpc(status: &Status) -> Answer {
 fn taken(response: ExportTraceServiceResponse) -> Answer {
     let part = response.partial_success.unwrap_or_default();
     Answer::Taken { rejected: part.rejected_spans.max(0) as u64, message: part.error_message }
-}
-
-fn gzip(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut encoder = GzEncoder::new(Vec::with_capacity(bytes.len() / 4), Compression::fast());
-    encoder.write_all(bytes)?;
-    encoder.finish()
 }
 
 /// An error and what caused it: `client error (Connect): tcp connect error: refused`.

@@ -8,6 +8,7 @@ use hyper::header::{HeaderName, HeaderValue};
 
 use super::endpoint::{Endpoint, Protocol};
 use crate::http::percent_decoded;
+use crate::process::host;
 
 /// Where spans go and how.
 #[derive(Clone, Debug, PartialEq)]
@@ -128,7 +129,7 @@ impl Settings {
 
     /// Says who we are where nobody else has: service, host, pod, interfaces (semantic conventions of resources).
     pub fn identify(&mut self, variables: &BTreeMap<String, String>, interfaces: &[String]) {
-        let host = host_name();
+        let host = host::name();
         let of = |name: &str| variables.get(name).filter(|text| !text.is_empty()).cloned();
         let in_pod = of("KUBERNETES_SERVICE_HOST").is_some();
         let pod = of("POD_NAME").or_else(|| of("HOSTNAME").filter(|_| in_pod));
@@ -180,11 +181,6 @@ fn pairs(text: &str) -> Result<Vec<(String, String)>, String> {
         Ok((key.trim().to_owned(), value))
     };
     text.split(',').map(str::trim).filter(|pair| !pair.is_empty()).map(read).collect()
-}
-
-/// As the kernel has it; empty when it cannot be read.
-pub fn host_name() -> String {
-    std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
 }
 
 const SERVICE_NAME: &str = "service.name";

@@ -42,3 +42,18 @@ impl Random {
 
 const GOLDEN: u64 = 0x9e37_79b9_7f4a_7c15;
 const LANE: u64 = 0xd1b5_4a32_d192_ed03;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_is_even_and_the_same_seed_gives_the_same() {
+        let mut one = Random::new(7, 0);
+        let numbers: Vec<f64> = (0..10_000).map(|_| one.unit()).collect();
+        assert!(numbers.iter().all(|number| (0.0..1.0).contains(number)));
+        let mean = numbers.iter().sum::<f64>() / 10_000.0;
+        assert!((mean - 0.5).abs() < 0.02, "{mean}");
+        assert!((Random::new(7, 0).unit() - numbers[0]).abs() < f64::EPSILON);
+    }
+}
