@@ -134,7 +134,6 @@ fn agent(net: &Net) -> Child {
     net.inside(env!("CARGO_BIN_EXE_sidetone"))
         .arg("run")
         .env("SIDETONE_CAPTURE_INTERFACES", "st1")
-        .env("SIDETONE_CAPTURE_RING_BYTES", "16777216")
         .spawn()
         .unwrap()
 }
