@@ -19,6 +19,10 @@ use stage::{Lab, Seen, Watch, sum, with};
 mod beside;
 #[path = "lab/browser.rs"]
 mod browser;
+#[path = "lab/memory.rs"]
+mod memory;
+#[path = "support/needs.rs"]
+mod needs;
 #[path = "support/patience.rs"]
 mod patience;
 #[path = "lab/reports.rs"]
@@ -27,6 +31,8 @@ mod reports;
 mod skipped;
 #[path = "lab/stage.rs"]
 mod stage;
+#[path = "support/tracefs.rs"]
+mod tracefs;
 #[path = "lab/wire.rs"]
 mod wire;
 

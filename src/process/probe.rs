@@ -1,7 +1,8 @@
-//! Counters in the kernel for each time that a place in a file's code is run: uprobes, counted by perf_event_open(2).
+//! Counters in the kernel for each time that places in a file's code are run: uprobes, counted by perf_event_open(2).
 //!
 //! ```text
-//! p:sidetone_4711/at_1 /usr/lib/libc.so.6:0x98930  ->  tracefs/uprobe_events        the place gets a name
+//! p:sidetone_4711/at_1 /usr/lib/libc.so.6:0x98930  ->  tracefs/uprobe_events        places get a name, several the same
+//! p:sidetone_4711/at_1 /usr/lib/libc.so.6:0x99120  ->
 //! tracefs/events/sidetone_4711/at_1/id             ->  perf_event_open, inherited   one thread and all it starts
 //! ```
 //!
@@ -13,6 +14,7 @@
 //! none, and its fork and clone fail (seen on Linux 6.18).
 #![allow(unsafe_code, reason = "perf_event_open has no safe interface")]
 
+use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, FromRawFd, OwnedFd};
@@ -52,16 +54,16 @@ struct List {
     events: OwnedFd,
 }
 
-/// A place that has a name; it is taken off the list when this is dropped.
+/// Places that have a name; they are taken off the list when this is dropped.
 #[derive(Debug)]
-pub struct Place {
+pub struct Places {
     list: Arc<List>,
     name: String,
     /// Of the event.
     id: u64,
 }
 
-/// How often a thread, and all threads and processes that it has started since, run over a place.
+/// How often a thread, and all threads and processes that it has started since, run over them.
 #[derive(Debug)]
 pub struct Count(File);
 
@@ -107,8 +109,8 @@ impl Uprobes {
         Ok(Self(Arc::new(list)))
     }
 
-    /// Gives a name to a place in a file's code.
-    pub fn name(&self, file: &Path, offset: u64) -> io::Result<Place> {
+    /// Gives a name to places in a file's code. Several under one cost no more than one, when processes take turns.
+    pub fn name(&self, file: &Path, offsets: &BTreeSet<u64>) -> io::Result<Places> {
         let path = file.to_str().filter(|path| !path.contains(|c: char| c.is_whitespace() || c == ':'));
         let path = path.ok_or_else(|| {
             io::Error::new(
@@ -118,10 +120,12 @@ impl Uprobes {
         })?;
         let number = NAMED.fetch_add(1, Ordering::Relaxed);
         let name = format!("{GROUP}{}/at_{number}", std::process::id());
-        self.0.write(&format!("p:{name} {path}:{offset:#x}"))?;
-        let mut place = Place { list: Arc::clone(&self.0), name, id: 0 };
-        place.id = place.read_id()?;
-        Ok(place)
+        let mut places = Places { list: Arc::clone(&self.0), name, id: 0 };
+        for offset in offsets {
+            self.0.write(&format!("p:{} {path}:{offset:#x}", places.name))?;
+        }
+        places.id = places.read_id()?;
+        Ok(places)
     }
 }
 
@@ -132,7 +136,7 @@ impl List {
     }
 }
 
-impl Place {
+impl Places {
     /// Starts to count. It takes CAP_PERFMON.
     pub fn count(&self, thread: u32) -> io::Result<Count> {
         open(TRACEPOINT, self.id, INHERIT, thread).map(Count)
@@ -153,7 +157,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Places {
     fn drop(&mut self) {
         // Left on the list it costs nothing, and the next agent takes it off.
         let _ = self.list.write(&format!("-:{}", self.name));

@@ -14,7 +14,7 @@ use crate::process::elf::{self, Object, int};
 use crate::process::maps::Maps;
 use crate::process::memory::{Memory, Remote};
 use crate::process::privileged::Missing;
-use crate::process::probe::{Place, Uprobes};
+use crate::process::probe::{self, Uprobes};
 
 /// Offsets in a file.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -29,9 +29,9 @@ struct Places {
 #[derive(Debug)]
 pub(super) struct Allocator {
     /// Where a call is counted.
-    pub(super) added: Vec<Place>,
+    pub(super) added: probe::Places,
     /// Where one is that was none of a caller.
-    pub(super) taken_off: Vec<Place>,
+    pub(super) taken_off: Option<probe::Places>,
 }
 
 /// Those of files that were looked at: few programs have a C library of their own.
@@ -63,15 +63,8 @@ impl Cache {
 
 impl Allocator {
     fn name(places: &Places, file: &Path, uprobes: &Uprobes) -> io::Result<Self> {
-        let all = |offsets: &BTreeSet<u64>| {
-            offsets.iter().map(|&at| uprobes.name(file, at)).collect::<io::Result<_>>()
-        };
-        Ok(Self { added: all(&places.entries)?, taken_off: all(&places.inner)? })
-    }
-
-    /// Descriptors for a thread.
-    pub(super) fn places(&self) -> usize {
-        self.added.len() + self.taken_off.len()
+        let inner = (!places.inner.is_empty()).then(|| uprobes.name(file, &places.inner));
+        Ok(Self { added: uprobes.name(file, &places.entries)?, taken_off: inner.transpose()? })
     }
 }
 

@@ -43,8 +43,11 @@ struct Member {
 impl Member {
     fn new(of: Process, stat: &Stat) -> Self {
         // Without it some calls of what it starts are missing; it is not worth to have no figure at all.
-        let apart =
-            threads(of).into_iter().flatten().take(MOST_APART).filter_map(|thread| Apart::keep(thread).ok());
+        let apart = threads(of)
+            .into_iter()
+            .flatten()
+            .take(MOST_THREADS)
+            .filter_map(|thread| Apart::keep(thread).ok());
         Self { session: stat.session, told: 0, _apart: apart.collect() }
     }
 }
@@ -61,7 +64,7 @@ impl Tree {
         let mut known = threads(of)?;
         for _ in 0..MOST_TRIES {
             let begun_ticks = uptime_ticks(buffer)?;
-            if known.len() * allocator.places() > MOST_COUNTS {
+            if known.len() > MOST_THREADS {
                 return Err(Missing::Failed(format!("it has {} threads: too many to count", known.len())));
             }
             let mut tree = Self {
@@ -93,12 +96,10 @@ impl Tree {
 
     fn join(&mut self, thread: u32) -> io::Result<()> {
         // What is taken off is counted first, so that nothing is added without it.
-        for place in &self.allocator.taken_off {
-            self.taken_off.push(place.count(thread)?);
+        if let Some(places) = &self.allocator.taken_off {
+            self.taken_off.push(places.count(thread)?);
         }
-        for place in &self.allocator.added {
-            self.added.push(place.count(thread)?);
-        }
+        self.added.push(self.allocator.added.count(thread)?);
         Ok(())
     }
 
@@ -171,10 +172,8 @@ fn uptime_ticks(buffer: &mut Buffer) -> Result<u64, Missing> {
     Ok((seconds.ok_or_else(none)? * ticks) as u64)
 }
 
-/// Descriptors for one process.
-const MOST_COUNTS: usize = 8192;
-/// Of the threads of a member.
-const MOST_APART: usize = 1024;
+/// Of one process: each takes three descriptors.
+const MOST_THREADS: usize = 4096;
 /// Of a process that starts threads all the time.
 const MOST_TRIES: u32 = 8;
 /// Up to which a member is looked for.
