@@ -67,7 +67,8 @@ impl<'a> Stage<'a> {
         let port = port(name);
         let file = self.file(&format!("{name}.toml"));
         let text = format!(
-            "http.listen = [\"127.0.0.1:{port}\"]\nstate.directory = \"{directory}/{name}-state\"\n{}",
+            "http.listen = [\"127.0.0.1:{port}\"]\nstate.directory = \"{directory}/{name}-state\"\n\
+             poll.well_known = false\n{}",
             configuration.replace("DIRECTORY", &directory)
         );
         fs::write(&file, text).unwrap();
@@ -106,7 +107,7 @@ impl<'a> Stage<'a> {
     /// Plays a capture as fast as an agent can take it.
     pub(crate) fn flood(&self, capture: &str, interface: &str) {
         let mut command = self.net.inside("tcpreplay");
-        command.args(["-q", "--pps", "12000", "-i", interface]).arg(self.file(&format!("{capture}.pcap")));
+        command.args(["-q", "--pps", "8000", "-i", interface]).arg(self.file(&format!("{capture}.pcap")));
         succeed(&mut command);
     }
 
@@ -223,12 +224,9 @@ impl<'a> Watched<'a> {
         answer["data"]["result"].as_array().cloned().unwrap_or_default()
     }
 
-    /// What Alertmanager has been told of and is not over: instance and name.
-    pub(crate) fn alerts(&self) -> Vec<(String, String)> {
-        let answer = self.get("http://127.0.0.1:9093/api/v2/alerts");
-        let label = |alert: &Value, name: &str| alert["labels"][name].as_str().unwrap_or_default().to_owned();
-        let alerts = answer.as_array().cloned().unwrap_or_default();
-        alerts.iter().map(|alert| (label(alert, "instance"), label(alert, "alertname"))).collect()
+    /// What Alertmanager has been told of and is not over.
+    pub(crate) fn alerts(&self) -> Vec<Value> {
+        self.get("http://127.0.0.1:9093/api/v2/alerts").as_array().cloned().unwrap_or_default()
     }
 
     /// All that Prometheus thinks of alerts, for whoever reads why a test failed.
@@ -271,14 +269,14 @@ pub(crate) const AGENTS: &[(&str, &str)] = &[
         "capture.interfaces = [\"st1\"]\ncapture.filter = \"port 5060 or not src net 198.51.100.0/24\"\n",
     ),
     ("behind", "capture.interfaces = [\"held1\"]\ncapture.ring_bytes = 8388608\n"),
-    ("held", "capture.interfaces = [\"held1\"]\n"),
+    ("held", "capture.interfaces = [\"held1\"]\ncapture.ring_bytes = 268435456\n"),
     (
         "small",
         "capture.interfaces = [\"st1\"]\ncapture.filter = \"port 5060\"\nlimits.calls = 20\nmetrics.series_max = 2\n",
     ),
     (
         "host",
-        "capture.interfaces = [\"well1\"]\n[poll]\ninterval_seconds = 1\nwell_known = false\n\
+        "capture.interfaces = [\"well1\"]\npoll.interval_seconds = 1\n\
          [[processes]]\nname = \"holey\"\npid_file = \"DIRECTORY/holey.pid\"\nheap_interval_seconds = 1\n\
          [[processes]]\nname = \"leaky\"\npid_file = \"DIRECTORY/leaky.pid\"\nheap = false\n\
          memory_budget = 150000000\n",
