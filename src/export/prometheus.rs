@@ -564,7 +564,7 @@ mod tests {
         assert_eq!(sum(&metrics, "rtp_packets_sent_total"), samples::stream().packets);
         assert_eq!(sum(&metrics, "rtp_packets_received_total"), 0);
         assert_eq!(sum(&metrics, "sip_sessions_active"), 1);
-        assert_eq!(sum(&metrics, "rtp_ports_allocated"), 1);
+        assert_eq!(sum(&metrics, "rtp_ports_allocated"), 2, "its own and that of RTCP");
     }
 
     #[test]
