@@ -59,8 +59,8 @@ make_loki() {
     [ ! -e "$loki/made" ] || return 0
     rm -rf "$loki"
     mkdir -p "$loki"
-    (cd "$loki" && python3 -m venv python && python/bin/pip install -q chdb && npm init -y >/dev/null &&
-        npm install --ignore-scripts --no-audit --no-fund --silent qryn && touch made) >&2 ||
+    (cd "$loki" && python3 -m venv python && python/bin/pip install -q chdb==4.4.0 && npm init -y >/dev/null &&
+        npm install --ignore-scripts --no-audit --no-fund --silent qryn@3.2.39 && touch made) >&2 ||
         echo "tools: no server with Loki's API could be installed" >&2
 }
 

@@ -328,6 +328,8 @@ impl Sink for Metrics {
                 }
             }
             Event::Registration(registration) => self.sip.registration(registration),
+            // It is seen in voip_sip_registrations_active.
+            Event::Expired(_) => {}
             Event::Transfer(transfer) => self.sip.transfer(transfer),
             Event::Stream(stream) => {
                 let news = self.live.ended(stream);
