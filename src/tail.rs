@@ -9,7 +9,9 @@
 //! One thread does it for all tails. A line goes into the spool together with its position in one write, so that it is
 //! neither lost nor read twice whenever the agent dies; the positions file follows.
 
+mod body;
 mod follow;
+mod identity;
 mod lines;
 pub mod metric;
 mod names;

@@ -57,7 +57,7 @@ impl Take for Relay<'_> {
             serial,
             skips: source.skips,
             copy_of: source.copy_of,
-            head: source.head.to_vec(),
+            print: source.print.clone(),
             gone: source.gone,
         };
         if let Some(outlet) = self.outlet

@@ -1,0 +1,83 @@
+//! A file that was cut, as `copytruncate` does it: what was not read of it is in a copy, if anywhere.
+
+use std::path::Path;
+
+use super::super::body::Body;
+use super::super::identity::{Fit, Id, Print};
+use super::super::names;
+use super::known::{Known, Role};
+use super::{Follower, Found, Take};
+
+impl Follower {
+    /// Begins a file anew, and reads its copy on from where the file was left.
+    pub(super) fn cut(&mut self, id: Id, to: &mut impl Take) {
+        self.tally.truncations += 1;
+        // The copy was made before the cut: it has a name by now, whatever was seen before.
+        let found = self.list();
+        let Some(known) = self.known.get_mut(&id) else { return };
+        let print = std::mem::take(&mut known.print);
+        let (offset, skips) = (known.offset, known.skips);
+        (known.offset, known.skips, known.active) = (0, false, self.now);
+        let log = known.log.clone();
+        match self.heir(id, &log, &print, offset, found) {
+            None => self.tally.without_copy += 1,
+            Some((file, body, fit)) => {
+                // It may lack lines that were written after it was made, and read before the cut.
+                let offset = if fit == Fit::Short { file.size } else { offset };
+                let mut known = Known {
+                    path: file.path,
+                    log,
+                    body: Some(body),
+                    offset,
+                    skips,
+                    print,
+                    role: Role::Own,
+                    is_live: false,
+                    is_listed: true,
+                    active: self.now,
+                    order: self.next_order(),
+                    size: file.size,
+                };
+                if fit == Fit::Short && !known.print_anew() {
+                    self.tally.errors += 1;
+                }
+                // First the copy: if the agent dies in between, the file is found cut once more, and the copy known.
+                known.tell(file.id, to);
+                self.known.insert(file.id, known);
+            }
+        }
+        if let Some(known) = self.known.get(&id) {
+            known.tell(id, to);
+        }
+    }
+
+    /// The oldest file that says what was read of this one, and is read nowhere; else the newest of those that are too
+    /// short to say all of it.
+    fn heir(
+        &self,
+        id: Id,
+        log: &Path,
+        print: &Print,
+        offset: u64,
+        found: Vec<Found>,
+    ) -> Option<(Found, Body, Fit)> {
+        let mut short = None;
+        for mut file in found {
+            let is_free = self
+                .known
+                .get(&file.id)
+                .is_none_or(|known| known.role == Role::CopyOf(id) || matches!(known.role, Role::Unsure(_)));
+            if file.id == id || file.is_live || *file.log != *log || file.id.is_older(id) || !is_free {
+                continue;
+            }
+            let opened = file.file.take().map(|opened| Body::new(opened, names::is_packed(&file.path)));
+            let Some(mut body) = opened.or_else(|| file.open().ok().flatten()) else { continue };
+            match print.fits(&mut body, offset) {
+                Ok(Fit::Whole) => return Some((file, body, Fit::Whole)),
+                Ok(Fit::Short) => short = Some((file, body, Fit::Short)),
+                Ok(Fit::No) | Err(_) => {}
+            }
+        }
+        short
+    }
+}
