@@ -19,7 +19,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, Metadata};
 use std::io;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -164,7 +164,10 @@ impl Follower {
                 // What comes while no agent is there is news.
                 let print = Print::default();
                 let id = Id::default();
-                to.take(&[], &Source { id, offset: 0, skips: false, print: &print, copy_of: None, gone: false });
+                to.take(
+                    &[],
+                    &Source { id, offset: 0, skips: false, print: &print, copy_of: None, gone: false },
+                );
             }
             self.skips_old = false;
         }
@@ -207,23 +210,42 @@ impl Follower {
         let mut found: Vec<Found> = Vec::new();
         for path in self.live() {
             let path = real(&path);
-            let Some(base) = path.file_name().and_then(|name| name.to_str()) else { continue };
-            let directory = path.parent().map_or(PathBuf::from("."), Path::to_owned);
-            let rotated = fs::read_dir(&directory).into_iter().flatten().flatten().filter_map(|entry| {
-                let name = entry.file_name();
-                names::is_rotated(base, name.to_str()?).then(|| entry.path())
-            });
-            let log: Arc<Path> = Arc::from(path.as_path());
-            for (path, is_live) in rotated.map(|path| (path, false)).chain([(path.clone(), true)]) {
-                match self.find(path, &log, is_live) {
-                    Ok(file) => found.extend(file),
-                    Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                    Err(_) => self.tally.errors += 1,
+            // Rotation may rename one file after the other while they are looked at, and what was there be passed over.
+            for _ in 0..MOST_LOOKS {
+                let listed = self.list_log(&path, &mut found);
+                if listed.iter().all(|ino| found.iter().any(|file| file.id.ino == *ino)) {
+                    break;
                 }
             }
         }
         found.sort_by_key(|found| (found.is_live, found.id.born, found.modified));
         found
+    }
+
+    /// Finds the files of one log; the numbers of those that its directory has.
+    fn list_log(&mut self, path: &Path, found: &mut Vec<Found>) -> Vec<u64> {
+        let Some(base) = path.file_name().and_then(|name| name.to_str()) else { return Vec::new() };
+        let directory = path.parent().map_or(PathBuf::from("."), Path::to_owned);
+        let rotated = fs::read_dir(&directory).into_iter().flatten().flatten().filter_map(|entry| {
+            let name = entry.file_name();
+            names::is_rotated(base, name.to_str()?).then(|| (entry.path(), entry.ino()))
+        });
+        let (mut rotated, numbers): (Vec<PathBuf>, Vec<u64>) = rotated.unzip();
+        rotated.push(path.to_owned());
+        let log: Arc<Path> = Arc::from(path);
+        for rotated in rotated {
+            let is_live = rotated == path;
+            match self.find(rotated, &log, is_live) {
+                Ok(Some(file))
+                    if !found.iter().any(|known| known.id == file.id && known.is_live == is_live) =>
+                {
+                    found.push(file);
+                }
+                Err(error) if error.kind() != io::ErrorKind::NotFound => self.tally.errors += 1,
+                Ok(_) | Err(_) => {}
+            }
+        }
+        numbers
     }
 
     /// What a name leads to now. Between two looks at a name rotation may put another file there, so what is opened is
@@ -397,6 +419,8 @@ const UNLISTED_SECONDS: f64 = 600.0;
 /// With more files open than this, those that are read are closed at once.
 const MANY_OPEN: usize = 128;
 const MOST_FILES: usize = 8192;
+/// Looks at one directory, if names go from file to file.
+const MOST_LOOKS: usize = 5;
 
 #[cfg(test)]
 mod tests;

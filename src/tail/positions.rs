@@ -79,7 +79,8 @@ impl Positions {
             }
         }
         let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-        let mut positions = Self { path: path.to_owned(), file, entries, serial, appended: 0, is_torn: false };
+        let mut positions =
+            Self { path: path.to_owned(), file, entries, serial, appended: 0, is_torn: false };
         // What is torn must not be joined with what comes.
         positions.write_anew()?;
         Ok(positions)
@@ -91,11 +92,13 @@ impl Positions {
     }
 
     /// Takes what a mark of the spool says, if that is later than what the disk knows: the agent died between the two.
-    pub(super) fn correct(&mut self, entry: Entry) {
-        if entry.serial > self.serial {
-            self.serial = entry.serial;
-            put(&mut self.entries, entry);
+    /// It is written at once: the next mark takes its place.
+    pub(super) fn correct(&mut self, entry: Entry) -> io::Result<()> {
+        if entry.serial <= self.serial {
+            return Ok(());
         }
+        self.serial = entry.serial;
+        self.save(entry)
     }
 
     /// A number for the next entry.
@@ -187,13 +190,15 @@ mod tests {
         let mut positions = Positions::open(&path).unwrap();
         positions.save(entry(7, 10)).unwrap();
         let mut positions = Positions::open(&path).unwrap();
-        positions.correct(entry(7, 5));
+        positions.correct(entry(7, 5)).unwrap();
         assert_eq!(positions.of("app"), [entry(7, 10)]);
-        positions.correct(entry(8, 10));
+        positions.correct(entry(8, 10)).unwrap();
         assert_eq!(positions.of("app"), [entry(7, 10)], "that was the last one written");
-        positions.correct(entry(7, 11));
+        positions.correct(entry(7, 11)).unwrap();
         assert_eq!(positions.of("app"), [entry(7, 11)]);
         assert_eq!(positions.next(), 12);
+        let positions = Positions::open(&path).unwrap();
+        assert_eq!(positions.of("app"), [entry(7, 11)], "as it would be found after another death");
     }
 
     #[test]
@@ -205,7 +210,7 @@ mod tests {
         positions.save(Entry { gone: true, ..entry(7, 11) }).unwrap();
         for _ in 0..2 {
             let mut positions = Positions::open(&path).unwrap();
-            positions.correct(entry(7, 10));
+            positions.correct(entry(7, 10)).unwrap();
             assert_eq!(positions.of("app"), []);
         }
     }

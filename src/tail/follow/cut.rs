@@ -23,7 +23,7 @@ impl Follower {
             None => self.tally.without_copy += 1,
             Some((file, body, fit)) => {
                 // It may lack lines that were written after it was made, and read before the cut.
-                let offset = if fit == Fit::Short { file.size } else { offset };
+                let offset = if fit == Fit::Short { offset.min(file.size) } else { offset };
                 let mut known = Known {
                     path: file.path,
                     log,

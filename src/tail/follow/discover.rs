@@ -138,7 +138,8 @@ impl Follower {
         let log = Arc::clone(&file.log);
         let Some(body) = &mut file.body else { return Role::Unsure(since) };
         let mut best = (0, Role::Own);
-        for (other, known) in self.known.iter_mut().filter(|(_, known)| known.log == log || !known.is_listed) {
+        for (other, known) in self.known.iter_mut().filter(|(_, known)| known.log == log || !known.is_listed)
+        {
             if known.role != Role::Own || !known.has_its_head().unwrap_or(false) {
                 continue;
             }
@@ -163,34 +164,24 @@ impl Follower {
     }
 }
 
-/// Whether a file is a copy of one that is written to.
+/// Whether a file is a copy of one that is written to: then it has nothing that the other one lacks, because that one
+/// only grows until it is cut.
 fn compare(file: &mut Known, live: &mut Known, is_younger: bool) -> Verdict {
-    // It was cut a moment ago: what it says now is no measure.
-    if !live.has_its_head().unwrap_or(false) {
-        return Verdict::Unsure;
-    }
-    let common = file.print.head.len().min(live.print.head.len());
-    if file.print.head.get(..common) != live.print.head.get(..common) {
-        return Verdict::Another;
-    }
-    if common == 0 {
-        return Verdict::Unsure;
-    }
-    if is_younger {
-        return Verdict::Copy;
-    }
-    // It may be as old: both were made within one tick of the clock, or nobody knows when. A copy has nothing that the
-    // other one lacks.
-    let begin = |known: &mut Known| known.body.as_mut().and_then(|body| body.bytes(0, CHUNK).ok());
-    let (Some(mine), Some(theirs)) = (begin(file), begin(live)) else { return Verdict::Unsure };
+    let begin = |known: &mut Known| known.body.as_mut().and_then(|body| body.bytes(0, COMPARED).ok());
+    // What it begins with is taken note of before it is compared, so that a cut in between is seen below.
     if live.is_cut() {
         return Verdict::Unsure;
     }
-    let common = mine.len().min(theirs.len());
-    if mine.get(..common) != theirs.get(..common) {
+    let (Some(mine), Some(theirs)) = (begin(file), begin(live)) else { return Verdict::Unsure };
+    // What it said is no measure then. And what is empty may be about to be filled.
+    if live.is_cut() || mine.is_empty() {
+        return Verdict::Unsure;
+    }
+    if !theirs.starts_with(&mine) {
         return Verdict::Another;
     }
-    if mine.len() > common || common < PRINT { Verdict::Unsure } else { Verdict::Copy }
+    // Both may be as old: made within one tick of the clock, or nobody knows when. Then few bytes say little.
+    if is_younger || mine.len() >= PRINT { Verdict::Copy } else { Verdict::Unsure }
 }
 
 impl Known {
@@ -222,5 +213,7 @@ impl Known {
     }
 }
 
+/// Bytes that are compared.
+const COMPARED: usize = 64 << 10;
 /// So long it is waited for more.
 const UNSURE_SECONDS: f64 = 2.0;
