@@ -9,6 +9,8 @@ mod patience;
 
 #[path = "tail/follow.rs"]
 mod follow;
+#[path = "tail/relay.rs"]
+mod relay;
 #[path = "tail/rules.rs"]
 mod rules;
 #[path = "tail/storm.rs"]

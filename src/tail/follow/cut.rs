@@ -6,20 +6,21 @@ use super::super::body::Body;
 use super::super::identity::{Fit, Id, Print};
 use super::super::names;
 use super::known::{Known, Role};
-use super::{Follower, Found, Take};
+use super::{Follower, Found, MOST_LOOKS, Take};
 
 impl Follower {
     /// Begins a file anew, and reads its copy on from where the file was left.
     pub(super) fn cut(&mut self, id: Id, to: &mut impl Take) {
         self.tally.truncations += 1;
-        // The copy was made before the cut: it has a name by now, whatever was seen before.
-        let found = self.list();
         let Some(known) = self.known.get_mut(&id) else { return };
         let print = std::mem::take(&mut known.print);
         let (offset, skips) = (known.offset, known.skips);
         (known.offset, known.skips, known.active) = (0, false, self.now);
         let log = known.log.clone();
-        match self.heir(id, &log, &print, offset, found) {
+        // The copy was made before the cut: it has a name by now, whatever was seen before. But names may be on the move.
+        let is_read = offset > 0 || !print.head.is_empty();
+        let mut looks = 0..if is_read { MOST_LOOKS } else { 0 };
+        match looks.find_map(|_| self.heir(id, &log, &print, offset)) {
             None => self.tally.without_copy += 1,
             Some((file, body, fit)) => {
                 // It may lack lines that were written after it was made, and read before the cut.
@@ -53,16 +54,9 @@ impl Follower {
 
     /// The oldest file that says what was read of this one, and is read nowhere; else the newest of those that are too
     /// short to say all of it.
-    fn heir(
-        &self,
-        id: Id,
-        log: &Path,
-        print: &Print,
-        offset: u64,
-        found: Vec<Found>,
-    ) -> Option<(Found, Body, Fit)> {
+    fn heir(&mut self, id: Id, log: &Path, print: &Print, offset: u64) -> Option<(Found, Body, Fit)> {
         let mut short = None;
-        for mut file in found {
+        for mut file in self.list() {
             let is_free = self
                 .known
                 .get(&file.id)
@@ -70,12 +64,17 @@ impl Follower {
             if file.id == id || file.is_live || *file.log != *log || file.id.is_older(id) || !is_free {
                 continue;
             }
+            let kept = self.known.get_mut(&file.id).and_then(|known| known.body.take());
             let opened = file.file.take().map(|opened| Body::new(opened, names::is_packed(&file.path)));
-            let Some(mut body) = opened.or_else(|| file.open().ok().flatten()) else { continue };
+            let Some(mut body) = kept.or(opened).or_else(|| file.open().ok().flatten()) else { continue };
             match print.fits(&mut body, offset) {
                 Ok(Fit::Whole) => return Some((file, body, Fit::Whole)),
                 Ok(Fit::Short) => short = Some((file, body, Fit::Short)),
-                Ok(Fit::No) | Err(_) => {}
+                Ok(Fit::No) | Err(_) => {
+                    if let Some(known) = self.known.get_mut(&file.id) {
+                        known.body = Some(body);
+                    }
+                }
             }
         }
         short

@@ -73,37 +73,40 @@ impl Follower {
             self.tally.errors += 1;
             return;
         }
+        if let Role::Unsure(_) = known.role {
+            self.known.insert(file.id, known);
+            return self.settle(file.id, to);
+        }
+        known.tell(file.id, to);
         self.known.insert(file.id, known);
-        self.settle(file.id, to);
     }
 
     /// Says what a file is, if it can be said now.
     fn settle(&mut self, id: Id, to: &mut impl Take) {
         let Some(mut known) = self.known.remove(&id) else { return };
+        let is_packed = names::is_packed(&known.path);
         if let Role::Unsure(since) = known.role {
             // It may have grown.
-            let is_read = known.print_anew();
-            known.role = match known.body {
-                _ if !is_read => Role::Unsure(since),
-                Some(Body::Packed(_)) => self.role_of_packed(since, &mut known),
-                _ => self.role_of_plain(id, since, &mut known),
-            };
+            if known.print_anew() {
+                known.role = if is_packed {
+                    self.role_of_packed(since, &mut known)
+                } else {
+                    self.role_of_plain(id, since, &mut known)
+                };
+            }
+            match known.role {
+                // One that is being compressed takes its time.
+                Role::Unsure(_) if is_packed && !known.is_listed => return,
+                Role::Unsure(_) => self.unsettled |= !is_packed,
+                Role::Own | Role::CopyOf(_) => known.tell(id, to),
+            }
         }
         let role = known.role;
-        match role {
-            Role::Own => known.tell(id, to),
-            Role::CopyOf(_) => {
-                if known.body.take().is_some() {
-                    known.tell(id, to);
-                }
-            }
-            // One that is being compressed takes its time.
-            Role::Unsure(_) => self.unsettled |= matches!(known.body, Some(Body::Plain(_))),
+        // A copy stays open: when the other one is cut, it may have another name.
+        if is_packed && matches!(role, Role::CopyOf(_)) {
+            known.body = None;
         }
-        let is_packed = names::is_packed(&known.path);
-        if !(matches!(role, Role::Unsure(_)) && !known.is_listed && is_packed) {
-            self.known.insert(id, known);
-        }
+        self.known.insert(id, known);
         if let Role::CopyOf(other) = role
             && is_packed
             && self.known.get(&other).is_some_and(|other| other.body.is_none() && !other.is_listed)
