@@ -6,6 +6,8 @@
 
 #[path = "support/patience.rs"]
 mod patience;
+#[path = "logs/schema.rs"]
+mod schema;
 
 #[path = "tail/follow.rs"]
 mod follow;

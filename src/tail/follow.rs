@@ -17,9 +17,6 @@
 //! systems keep the time of birth. Where they do not, or within one tick of their clock, what both say must tell.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, Metadata};
-use std::io;
-use std::os::unix::fs::{DirEntryExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -33,8 +30,10 @@ use crate::Stamp;
 mod cut;
 mod discover;
 mod known;
+mod list;
 
 use known::{Fetched, Known, Role};
+use list::{Found, real};
 
 /// The files of one tail.
 #[derive(Debug)]
@@ -74,18 +73,6 @@ pub(super) struct Tally {
     pub(super) files: u64,
     /// Bytes that are there and not read yet.
     pub(super) behind: u64,
-}
-
-/// A name and what it leads to.
-struct Found {
-    path: PathBuf,
-    log: Arc<Path>,
-    id: Id,
-    size: u64,
-    modified: (i64, i64),
-    is_live: bool,
-    /// Of a file that nobody knew: it is held from the first moment on.
-    file: Option<File>,
 }
 
 /// What one batch of lines came from.
@@ -188,80 +175,6 @@ impl Follower {
             self.cut(id, to);
         }
         self.discover_all(found, to);
-    }
-
-    /// Names that are written to.
-    fn live(&self) -> Vec<PathBuf> {
-        let mut live = Vec::new();
-        for pattern in &self.patterns {
-            let paths = names::expand(pattern);
-            let bases: Vec<&str> = paths.iter().filter_map(|path| path.file_name()?.to_str()).collect();
-            let is_own = |path: &&PathBuf| {
-                let name = path.file_name().and_then(|name| name.to_str());
-                paths.len() == 1 || name.is_some_and(|name| !names::looks_rotated(name, &bases))
-            };
-            live.extend(paths.iter().filter(is_own).cloned());
-        }
-        live
-    }
-
-    /// Every file there is under a name that counts, the oldest first.
-    fn list(&mut self) -> Vec<Found> {
-        let mut found: Vec<Found> = Vec::new();
-        for path in self.live() {
-            let path = real(&path);
-            // Rotation may rename one file after the other while they are looked at, and what was there be passed over.
-            for _ in 0..MOST_LOOKS {
-                let listed = self.list_log(&path, &mut found);
-                if listed.iter().all(|ino| found.iter().any(|file| file.id.ino == *ino)) {
-                    break;
-                }
-            }
-        }
-        found.sort_by_key(|found| (found.is_live, found.id.born, found.modified));
-        found
-    }
-
-    /// Finds the files of one log; the numbers of those that its directory has.
-    fn list_log(&mut self, path: &Path, found: &mut Vec<Found>) -> Vec<u64> {
-        let Some(base) = path.file_name().and_then(|name| name.to_str()) else { return Vec::new() };
-        let directory = path.parent().map_or(PathBuf::from("."), Path::to_owned);
-        let rotated = fs::read_dir(&directory).into_iter().flatten().flatten().filter_map(|entry| {
-            let name = entry.file_name();
-            names::is_rotated(base, name.to_str()?).then(|| (entry.path(), entry.ino()))
-        });
-        let (mut rotated, numbers): (Vec<PathBuf>, Vec<u64>) = rotated.unzip();
-        rotated.push(path.to_owned());
-        let log: Arc<Path> = Arc::from(path);
-        for rotated in rotated {
-            let is_live = rotated == path;
-            match self.find(rotated, &log, is_live) {
-                Ok(Some(file))
-                    if !found.iter().any(|known| known.id == file.id && known.is_live == is_live) =>
-                {
-                    found.push(file);
-                }
-                Err(error) if error.kind() != io::ErrorKind::NotFound => self.tally.errors += 1,
-                Ok(_) | Err(_) => {}
-            }
-        }
-        numbers
-    }
-
-    /// What a name leads to now. Between two looks at a name rotation may put another file there, so what is opened is
-    /// what counts.
-    fn find(&self, path: PathBuf, log: &Arc<Path>, is_live: bool) -> io::Result<Option<Found>> {
-        let mut data = fs::metadata(&path)?;
-        if !data.is_file() {
-            return Ok(None);
-        }
-        let mut file = None;
-        if !self.known.contains_key(&Id::of(&data)) {
-            let opened = File::open(&path)?;
-            data = opened.metadata()?;
-            file = Some(opened);
-        }
-        Ok(Some(Found::new(path, Arc::clone(log), &data, is_live, file)))
     }
 
     /// Takes note of which file has which name now.
@@ -387,27 +300,6 @@ impl Follower {
     }
 }
 
-impl Found {
-    fn new(path: PathBuf, log: Arc<Path>, data: &Metadata, is_live: bool, file: Option<File>) -> Self {
-        let modified = (data.mtime(), data.mtime_nsec());
-        Self { path, log, id: Id::of(data), size: data.len(), modified, is_live, file }
-    }
-
-    /// Opens it; `None` if its name leads to another file by now.
-    fn open(&self) -> io::Result<Option<Body>> {
-        let file = match File::open(&self.path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            file => file?,
-        };
-        let is_same = Id::of(&file.metadata()?) == self.id;
-        Ok(is_same.then(|| Body::new(file, names::is_packed(&self.path))))
-    }
-}
-
-fn real(path: &Path) -> PathBuf {
-    fs::canonicalize(path).unwrap_or_else(|_| path.to_owned())
-}
-
 /// Bytes read at once.
 const CHUNK: usize = 1 << 20;
 /// Chunks of one file before the next log has its turn.
@@ -419,8 +311,6 @@ const UNLISTED_SECONDS: f64 = 600.0;
 /// With more files open than this, those that are read are closed at once.
 const MANY_OPEN: usize = 128;
 const MOST_FILES: usize = 8192;
-/// Looks at one directory, if names go from file to file.
-const MOST_LOOKS: usize = 5;
 
 #[cfg(test)]
 mod tests;

@@ -51,7 +51,10 @@ fn lines_go_where_the_application_log_goes_with_their_labels() {
         ],
     );
     assert_eq!(lines.len(), 3, "{lines:?}");
+    let schema = serde_json::from_str(include_str!("../../docs/logs.schema.json")).unwrap();
     for line in &lines {
+        let wrong = crate::schema::violations(&schema, line, "line");
+        assert!(wrong.is_empty(), "{wrong:?}: {line}");
         assert_eq!((&line["component"], &line["log"]), (&"tail".into(), &"application".into()));
         assert_eq!(
             (&line["metadata"]["tail"], &line["metadata"]["labels"]["site"]),

@@ -6,7 +6,8 @@ use super::super::body::Body;
 use super::super::identity::{Fit, Id, Print};
 use super::super::names;
 use super::known::{Known, Role};
-use super::{Follower, Found, MOST_LOOKS, Take};
+use super::list::{Found, MOST_LOOKS};
+use super::{Follower, Take};
 
 impl Follower {
     /// Begins a file anew, and reads its copy on from where the file was left.
