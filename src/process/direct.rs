@@ -24,7 +24,7 @@ pub struct Direct {
 impl Direct {
     /// With the rights that this process has.
     pub fn new() -> Self {
-        Self { own: Own::default(), counters: Counters::default(), credit: (MOST_CREDIT, Instant::now()) }
+        Self { own: Own::default(), counters: Counters::open(), credit: (MOST_CREDIT, Instant::now()) }
     }
 
     /// Whether the pace allows another walk.
