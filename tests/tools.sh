@@ -53,6 +53,12 @@ bring_schemas() {
         mv "$kept/schemas/compose/compose/config/compose_spec.json" "$kept/schemas/"
 } 2>/dev/null
 
+# The grammar of Logstash's pipelines, which is written down for Python; Logstash itself is in no distribution.
+bring_logstash_parser() {
+    [ ! -d "$kept/logstash" ] || return 0
+    python3 -m pip install --quiet --target "$kept/logstash" logstash-pipeline-parser==0.0.3
+} 2>/dev/null
+
 # A server with Loki's API: npm's qryn over PyPI's chdb, in target/tools/loki. 1 GB, so only when it is asked for.
 make_loki() {
     loki="$kept/loki"
@@ -132,6 +138,7 @@ else
         rpmbuild) apt_install rpm ;;
         musl-gcc) apt_install musl-tools ;;
         schemas) bring_schemas ;;
+        logstash-parser) bring_logstash_parser ;;
         libjemalloc.so.2) apt_install libjemalloc2 ;;
         *) apt_install "$tool" ;;
         esac || echo "tools: $tool could not be installed" >&2
