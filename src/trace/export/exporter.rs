@@ -154,7 +154,8 @@ impl Exporter {
                 if end.is_some_and(|end| now() >= end) {
                     return Counters::add(&counters.dropped_at_stop, spans);
                 }
-                runtime.block_on(tokio::time::sleep(remaining(due).min(LOOK)));
+                let look = remaining(due).min(LOOK);
+                runtime.block_on(async { tokio::time::sleep(look).await });
                 // Whoever goes does not wait out what was meant for a long life.
                 if end.is_some() && wait.is_none() {
                     break;
