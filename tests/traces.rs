@@ -52,11 +52,10 @@ fn analyzed(capture: &Path, endpoint: &str, protocol: &str, run: &str) -> Value 
 /// By both ways, and what is true of any capture; the spans of one of them, which are those of the other.
 fn by_both_ways(rotel: &Rotel, capture: &Path) -> Told {
     let ledger = Ledger::of(fs::read(capture).unwrap());
-    let count = told::least_count(&ledger);
     let [http, grpc] = [("http/protobuf", rotel.http), ("grpc", rotel.grpc)].map(|(protocol, address)| {
         let run = format!("{protocol}-{}", capture.file_stem().unwrap().display());
         let report = analyzed(capture, &format!("http://{address}"), protocol, &run);
-        let told = Told::new(rotel.spans_of(&run, count));
+        let told = Told::new(rotel.spans_of(&run, told::least_count(&ledger, &report)));
         told.assert_complete(&ledger);
         told.assert_as_reported(&report);
         for span in &told.spans {
@@ -115,7 +114,9 @@ fn simulated_calls_are_told(told: &Told, truth: &Truth) {
         assert_eq!(root.number("sip.response.status_code"), call.status.map(f64::from));
         assert_eq!(root.is("voip.challenged"), Some(call.challenged));
         assert_eq!(root.is("voip.forked"), call.forked.then_some(true));
-        let at = |seconds: Option<f64>| seconds.map(|seconds| call.start.plus_nanos((seconds * 1e9).round() as i64).0);
+        let at = |seconds: Option<f64>| {
+            seconds.map(|seconds| call.start.plus_nanos((seconds * 1e9).round() as i64).0)
+        };
         for (event, seconds) in
             [("ringing", call.post_dial_delay), ("answered", call.setup), ("credentials", call.auth)]
         {
@@ -192,7 +193,10 @@ fn legs_are_linked(told: &Told) {
     assert_eq!(told.below(root, "sip.hop").len(), 2, "both legs' INVITEs");
     let other = TraceId::of_call_id("leg-b@x");
     let [link] = root.links.as_slice() else { panic!("{root:#?}") };
-    assert_eq!((link.trace.as_str(), link.id.as_str()), (&*other.to_string(), &*other.call_span().to_string()));
+    assert_eq!(
+        (link.trace.as_str(), link.id.as_str()),
+        (&*other.to_string(), &*other.call_span().to_string())
+    );
     assert_eq!(link.attributes["sidetone.link"], "Str(leg)");
 }
 

@@ -1,7 +1,7 @@
 //! What a capture holds, read without the observer: messages by their text, streams by their headers. And the spans that
 //! must come of it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io::Cursor;
 use std::net::SocketAddr;
 
@@ -25,7 +25,8 @@ pub(crate) struct Message {
     /// Of the CSeq.
     pub(crate) method: String,
     pub(crate) branch: String,
-    pub(crate) is_tagged: bool,
+    /// Of To.
+    pub(crate) tag: String,
     pub(crate) repeats: u32,
 }
 
@@ -82,8 +83,8 @@ impl Ledger {
             flow.packets += 1;
         } else if let Some(message) = message(frame.stamp.0, from, to, payload) {
             let same = |known: &&mut Message| {
-                (&known.what, &known.branch, known.cseq, &known.method, known.from, known.to)
-                    == (&message.what, &message.branch, message.cseq, &message.method, from, to)
+                (&known.what, &known.branch, known.cseq, &known.method, &known.tag, known.from, known.to)
+                    == (&message.what, &message.branch, message.cseq, &message.method, &message.tag, from, to)
             };
             match self.messages.iter_mut().find(same) {
                 Some(known) => known.repeats += 1,
@@ -95,7 +96,7 @@ impl Ledger {
     /// Initial INVITEs, or BYEs.
     pub(crate) fn hops(&self, method: &str) -> Vec<Hop> {
         let initial = |message: &&Message| {
-            message.is_request && message.what == method && (method == "BYE" || !message.is_tagged)
+            message.is_request && message.what == method && (method == "BYE" || message.tag.is_empty())
         };
         self.messages.iter().filter(initial).map(|request| self.hop(request)).collect()
     }
@@ -118,8 +119,11 @@ impl Ledger {
         let ack = self.messages.iter().find(is_ack);
         let repeats = request.repeats + responses.iter().map(|message| message.repeats).sum::<u32>();
         let events = responses.into_iter().chain(ack).map(|message| (message.what.clone(), message.at));
-        let events: Vec<_> = events.collect();
+        let mut events: Vec<_> = events.collect();
         let end = events.iter().map(|(_, at)| *at).fold(request.at, u64::max);
+        // A status is told once, though several phones may ring.
+        let mut told = HashSet::new();
+        events.retain(|(name, _)| told.insert(name.clone()));
         Hop { request: request.clone(), events, end, repeats }
     }
 }
@@ -168,7 +172,8 @@ fn message(at: u64, from: SocketAddr, to: SocketAddr, payload: &[u8]) -> Option<
     let text = std::str::from_utf8(payload).ok()?;
     let (start, rest) = text.split_once("\r\n")?;
     let header = |name: &str| {
-        let line = rest.lines().find(|line| line.to_ascii_lowercase().starts_with(&name.to_ascii_lowercase()))?;
+        let line =
+            rest.lines().find(|line| line.to_ascii_lowercase().starts_with(&name.to_ascii_lowercase()))?;
         Some(line.split_once(':')?.1.trim())
     };
     let is_request = start.ends_with("SIP/2.0");
@@ -189,7 +194,7 @@ fn message(at: u64, from: SocketAddr, to: SocketAddr, payload: &[u8]) -> Option<
         cseq: number.parse().ok()?,
         method: method.to_owned(),
         branch: branch.split(',').next()?.to_owned(),
-        is_tagged: header("To:")?.contains(";tag="),
+        tag: header("To:")?.split_once(";tag=").map(|(_, tag)| tag.to_owned()).unwrap_or_default(),
         repeats: 0,
     })
 }

@@ -121,7 +121,13 @@ impl Span {
     /// A text, `None` if there is none.
     pub(crate) fn text(&self, key: &str) -> Option<&str> {
         let value = self.attributes.get(key)?;
-        Some(value.strip_prefix("Str(").unwrap_or_else(|| panic!("{key} is {value}")).strip_suffix(')').unwrap())
+        Some(
+            value
+                .strip_prefix("Str(")
+                .unwrap_or_else(|| panic!("{key} is {value}"))
+                .strip_suffix(')')
+                .unwrap(),
+        )
     }
 
     pub(crate) fn number(&self, key: &str) -> Option<f64> {

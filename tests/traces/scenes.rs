@@ -6,7 +6,7 @@ use sidetone::simulate::{Outcome, Plan, Traffic};
 use sidetone::stamp::Stamp;
 use sidetone::wire::LinkType;
 
-use crate::scene::{CALL, Call, MS, SECOND, Scene, TO_CALLEE, TO_CALLER};
+use crate::scene::{CALL, Call, MS, Media, SECOND, Scene, TO_CALLEE, TO_CALLER};
 
 /// Simulated calls of each outcome, and registrations; and what is true of them.
 pub(crate) fn simulated() -> (Vec<u8>, Truth) {
@@ -73,18 +73,43 @@ impl Sip<'_> {
         text += &format!(
             "From: <sip:alice@example.com>;tag=caller-{}\r\nTo: <sip:{}@example.com>{tag}\r\nCall-ID: {}\r\n\
              CSeq: {number} {method}\r\nMax-Forwards: 70\r\nContact: <sip:x@example.com>\r\n{}Content-Length: {}\r\n\r\n{}",
-            self.call_id, self.callee, self.call_id, self.headers, self.body.len(), self.body
+            self.call_id,
+            self.callee,
+            self.call_id,
+            self.headers,
+            self.body.len(),
+            self.body
         );
         text.into_bytes()
     }
 }
 
 /// A call from `from` to `to` under a Call-ID, with these headers in its INVITE: 180 after 0.5 s, 200 after 1 s, BYE after
-/// 3 s. `lag` is later, and so are all its messages.
-fn answered(scene: &mut Scene, at: i64, (from, to): (&str, &str), call_id: &str, branches: &[&str], headers: &str) {
-    let sip = |cseq, is_tagged, headers| Sip { call_id, branches, cseq, callee: "bob", is_tagged, headers, body: "" };
+/// 3 s. Behind a proxy requests are later, and responses earlier.
+fn answered(
+    scene: &mut Scene,
+    at: i64,
+    (from, to): (&str, &str),
+    call_id: &str,
+    branches: &[&str],
+    headers: &str,
+) {
+    let behind = 7 * (branches.len() as i64 - 1);
+    let sip = |cseq, is_tagged, headers| Sip {
+        call_id,
+        branches,
+        cseq,
+        callee: "bob",
+        is_tagged,
+        headers,
+        body: "",
+    };
     let uri = "sip:bob@example.com";
-    let mut put = |after: i64, from, to, text: Vec<u8>| scene.udp(at + after * MS, from, to, &text);
+    let caller = from;
+    let mut put = |after: i64, from, to, text: Vec<u8>| {
+        let after = if from == caller { after + behind } else { after - behind };
+        scene.udp(at + after * MS, from, to, &text);
+    };
     put(0, from, to, sip((1, "INVITE"), false, headers).text(&format!("INVITE {uri} SIP/2.0")));
     put(100, to, from, sip((1, "INVITE"), false, "").text("SIP/2.0 100 Trying"));
     put(500, to, from, sip((1, "INVITE"), true, "").text("SIP/2.0 180 Ringing"));
@@ -99,11 +124,10 @@ fn answered(scene: &mut Scene, at: i64, (from, to): (&str, &str), call_id: &str,
 
 /// Through a proxy, in a trace that the caller began: `proxied@x`.
 fn proxied(scene: &mut Scene) {
-    let context = format!(
-        "traceparent: 00-{TRACE}-{SENDER}-01\r\ntracestate: vendor=x\r\nUser-Agent: phone/1\r\n"
-    );
+    let context =
+        format!("traceparent: 00-{TRACE}-{SENDER}-01\r\ntracestate: vendor=x\r\nUser-Agent: phone/1\r\n");
     answered(scene, SECOND, (ALICE, PROXY), "proxied@x", &["p1"], &context);
-    answered(scene, SECOND + 7 * MS, (PROXY, BOB), "proxied@x", &["p1", "p2"], &context);
+    answered(scene, SECOND, (PROXY, BOB), "proxied@x", &["p1", "p2"], &context);
 }
 
 /// Through a B2BUA: `leg-a@x` and `leg-b@x` are one call.
@@ -131,41 +155,53 @@ fn transferred(scene: &mut Scene) {
     let accepted = sip((2, "REFER"), &["refer"], "", "");
     scene.udp(at + 1520 * MS, ALICE, BOB, &accepted.text("SIP/2.0 202 Accepted"));
     let headers = "Referred-By: <sip:bob@example.com>\r\n";
-    let second = Sip { call_id: "after@x", branches: &["t2"], cseq: (1, "INVITE"), callee: "carol", is_tagged: false, headers, body: "" };
+    let second = Sip {
+        call_id: "after@x",
+        branches: &["t2"],
+        cseq: (1, "INVITE"),
+        callee: "carol",
+        is_tagged: false,
+        headers,
+        body: "",
+    };
     let tagged = |cseq, branches| Sip { is_tagged: true, headers: "", cseq, branches, ..second };
     let uri = "sip:carol@example.com";
     scene.udp(at + 1600 * MS, ALICE, CAROL, &second.text(&format!("INVITE {uri} SIP/2.0")));
     scene.udp(at + 1700 * MS, CAROL, ALICE, &tagged((1, "INVITE"), &["t2"]).text("SIP/2.0 200 OK"));
-    scene.udp(at + 1710 * MS, ALICE, CAROL, &tagged((1, "ACK"), &["t2a"]).text(&format!("ACK {uri} SIP/2.0")));
+    scene.udp(
+        at + 1710 * MS,
+        ALICE,
+        CAROL,
+        &tagged((1, "ACK"), &["t2a"]).text(&format!("ACK {uri} SIP/2.0")),
+    );
     let told = "Event: refer\r\nSubscription-State: terminated\r\nContent-Type: message/sipfrag\r\n";
     let notify = sip((3, "NOTIFY"), &["notify"], told, "SIP/2.0 200 OK\r\n");
     scene.udp(at + 1800 * MS, ALICE, BOB, &notify.text("NOTIFY sip:bob@example.com SIP/2.0"));
     let noted = sip((3, "NOTIFY"), &["notify"], "", "");
     scene.udp(at + 1820 * MS, BOB, ALICE, &noted.text("SIP/2.0 200 OK"));
-    scene.udp(at + 5000 * MS, ALICE, CAROL, &tagged((2, "BYE"), &["t2b"]).text(&format!("BYE {uri} SIP/2.0")));
+    scene.udp(
+        at + 5000 * MS,
+        ALICE,
+        CAROL,
+        &tagged((2, "BYE"), &["t2b"]).text(&format!("BYE {uri} SIP/2.0")),
+    );
     scene.udp(at + 5020 * MS, CAROL, ALICE, &tagged((2, "BYE"), &["t2b"]).text("SIP/2.0 200 OK"));
 }
 
-/// Media in one direction only, though both were agreed upon: `one-way`.
+/// `both-ways`, and then from the same network `one-way`: media in one direction only, though both were agreed upon.
 fn one_way(scene: &mut Scene) {
-    let call = Call { id: "one-way", ..CALL };
+    let call = Call { id: "both-ways", caller: "10.1.0.7:5060", caller_media: "10.1.0.7:16384", ..CALL };
     let at = 40 * SECOND;
+    scene.answered(at, &call);
+    let to_callee = Media { from: call.caller_media, ssrc: 1, ..TO_CALLEE };
+    let to_caller = Media { to: call.caller_media, ssrc: 2, ..TO_CALLER };
+    scene.media(at + 300 * MS, &to_callee, 0, 600);
+    scene.media(at + 300 * MS, &to_caller, 0, 600);
+    scene.bye(at + 13 * SECOND, &call);
+    let (at, call) = (at + 20 * SECOND, Call { id: "one-way", ..CALL });
     scene.answered(at, &call);
     scene.media(at + 300 * MS, &TO_CALLEE, 0, 600);
     scene.bye(at + 13 * SECOND, &call);
-    let call = Call {
-        id: "both-ways",
-        caller: "10.3.0.1:5060",
-        caller_media: "10.3.0.1:16384",
-        callee_media: "198.51.100.2:30002",
-        ..CALL
-    };
-    scene.answered(at + 20 * SECOND, &call);
-    for (media, from, to) in [(TO_CALLEE, call.caller_media, call.callee_media), (TO_CALLER, call.callee_media, call.caller_media)] {
-        let media = crate::scene::Media { from, to, ssrc: media.ssrc + 1, ..media };
-        scene.media(at + 20 * SECOND + 300 * MS, &media, 0, 600);
-    }
-    scene.bye(at + 33 * SECOND, &call);
 }
 
 /// What no simulator makes.
