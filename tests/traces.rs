@@ -2,14 +2,26 @@
 //! collector.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot run its subject has failed")]
+#![allow(clippy::disallowed_types, reason = "a test of what waits waits by the clock")]
 
+#[path = "traces/double.rs"]
+mod double;
+#[path = "traces/faults.rs"]
+mod faults;
 #[path = "traces/ledger.rs"]
 mod ledger;
+#[path = "traces/live.rs"]
+mod live;
 #[allow(dead_code, reason = "shared with tests that read more of it")]
 #[path = "support/measured.rs"]
 mod measured;
+#[path = "support/needs.rs"]
+mod needs;
 #[path = "support/patience.rs"]
 mod patience;
+#[allow(dead_code, reason = "shared with tests that ask more of it")]
+#[path = "support/prometheus.rs"]
+mod prometheus;
 #[path = "traces/rotel.rs"]
 mod rotel;
 #[allow(dead_code, reason = "shared with tests that use more of it")]
@@ -21,6 +33,9 @@ mod scenes;
 mod skipped;
 #[path = "traces/told.rs"]
 mod told;
+#[allow(dead_code, reason = "shared with tests that ask more of it")]
+#[path = "support/veth.rs"]
+mod veth;
 
 use std::collections::HashMap;
 use std::fs;
@@ -55,7 +70,7 @@ fn by_both_ways(rotel: &Rotel, capture: &Path) -> Told {
     let [http, grpc] = [("http/protobuf", rotel.http), ("grpc", rotel.grpc)].map(|(protocol, address)| {
         let run = format!("{protocol}-{}", capture.file_stem().unwrap().display());
         let report = analyzed(capture, &format!("http://{address}"), protocol, &run);
-        let told = Told::new(rotel.spans_of(&run, told::least_count(&ledger, &report)));
+        let told = Told::new(rotel.spans_of(&run, told::count(&ledger, &report)));
         told.assert_complete(&ledger);
         told.assert_as_reported(&report);
         for span in &told.spans {

@@ -92,7 +92,7 @@ impl Rotel {
         read(&fs::read_to_string(&self.log).unwrap())
     }
 
-    /// What it got in this run of the test, once there are so many of them. None comes late: it is asked again.
+    /// What it got in this run of the test: so many, and no more of them come later.
     pub(crate) fn spans_of(&self, run: &str, count: usize) -> Vec<Span> {
         let run = format!("Str({run})");
         let of_run = || {
@@ -102,7 +102,9 @@ impl Rotel {
         };
         patience::within(30, || of_run().len() >= count);
         std::thread::sleep(std::time::Duration::from_millis(200));
-        of_run()
+        let spans = of_run();
+        assert_eq!(spans.len(), count, "spans of {run}");
+        spans
     }
 }
 

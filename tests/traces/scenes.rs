@@ -34,6 +34,11 @@ pub(crate) fn simulated() -> (Vec<u8>, Truth) {
         first: 100,
         ..Plan::default()
     };
+    planned(plan)
+}
+
+/// A capture, and what is true of it.
+pub(crate) fn planned(plan: Plan) -> (Vec<u8>, Truth) {
     let mut traffic = Traffic::new(plan).unwrap();
     let mut writer = Writer::new(Vec::new(), LinkType::ETHERNET).unwrap();
     while let Some(frame) = traffic.next_frame() {

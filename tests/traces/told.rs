@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use serde_json::Value;
 use sidetone::export::trace_id::TraceId;
 
-use crate::ledger::Ledger;
+use crate::ledger::{Hop, Ledger};
 use crate::rotel::Span;
 
 /// All spans of one run.
@@ -14,11 +14,15 @@ pub(crate) struct Told {
     pub(crate) spans: Vec<Span>,
 }
 
-/// Spans that must come, but for those of challenges.
-pub(crate) fn least_count(ledger: &Ledger, report: &Value) -> usize {
-    let reported = |list: &str| report[list].as_array().unwrap().len();
-    let hops = ledger.hops("INVITE").len() + ledger.hops("BYE").len();
-    reported("calls") + reported("registrations") + reported("streams") + hops
+/// Spans that must come.
+pub(crate) fn count(ledger: &Ledger, report: &Value) -> usize {
+    let reported = |list: &str| report[list].as_array().unwrap();
+    let invites = ledger.hops("INVITE");
+    let challenged = |hop: &&Hop| matches!(hop.final_status(), Some(401 | 402 | 407));
+    let again = reported("registrations").iter().filter(|registration| registration["challenged"] == true);
+    let challenges = invites.iter().filter(challenged).count() + again.count();
+    let facts = ["calls", "registrations", "streams"].map(|list| reported(list).len());
+    facts.iter().sum::<usize>() + invites.len() + ledger.hops("BYE").len() + challenges
 }
 
 impl Told {
