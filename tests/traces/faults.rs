@@ -209,7 +209,7 @@ fn the_end_comes_in_time_whatever_the_collector_does() {
                 Some(act) => double.always(act),
                 None => double.stop(),
             }
-            let flush = Duration::from_secs(1);
+            let flush = Duration::from_millis(300);
             let running = Running::start(Settings { flush, ..settings(&double, protocol) });
             let count = running.put(&calls(12));
             assert!(within(30, || running.counts().requests > 0));

@@ -67,9 +67,10 @@ impl Drop for Running {
 
 /// `edge` looks at the end that sends, `core` at the other one.
 fn agent(vantage: &str, interface: &str, port: u16, endpoint: &str, protocol: &str) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_sidetone"));
+    // Before whatever else this machine does: what is dropped for want of time is not what is tested.
+    let mut command = Command::new("nice");
     command
-        .arg("run")
+        .args(["-n", "-15", env!("CARGO_BIN_EXE_sidetone"), "run"])
         .env("SIDETONE_CAPTURE_INTERFACES", interface)
         .env("SIDETONE_HTTP_LISTEN", format!("127.0.0.1:{port}"))
         .env("SIDETONE_LOGS_LEVEL", "error")
@@ -297,12 +298,14 @@ fn whatever_the_collector_does_calls_are_measured_all_the_same() {
         .output()
         .unwrap();
     let file = String::from_utf8(file.stdout).unwrap();
-    let ended = || total(EDGE, "voip_calls_ended_total") >= samples(&file, "voip_calls_ended_total");
-    assert!(within(30, ended), "all calls have ended");
-    for name in MEASURED {
-        let (live, file) = (total(EDGE, name), samples(&file, name));
-        assert!((live - file).abs() < 0.5, "{name}: {live} live, {file} from the file");
-    }
+    let differing = || -> Vec<String> {
+        let live = metrics(EDGE);
+        let both = MEASURED.iter().map(|name| (name, samples(&live, name), samples(&file, name)));
+        both.filter(|(_, live, file)| (live - file).abs() > 0.5)
+            .map(|differing| format!("{differing:?}"))
+            .collect()
+    };
+    assert!(within(30, || differing().is_empty()), "live, and from the file: {:?}", differing());
     let (told, lost) = ("sidetone_otlp_sent_spans_total", "sidetone_otlp_lost_spans_total");
     assert!(total(EDGE, lost) > 0.0, "the queue is smaller than what was made");
     assert!(total(EDGE, "sidetone_otlp_queue_spans") <= 64.0);
