@@ -31,6 +31,8 @@ mod scene;
 mod scenes;
 #[path = "support/skipped.rs"]
 mod skipped;
+#[path = "traces/tempo.rs"]
+mod tempo;
 #[path = "traces/told.rs"]
 mod told;
 #[allow(dead_code, reason = "shared with tests that ask more of it")]
