@@ -70,6 +70,12 @@ make_loki() {
         echo "tools: no server with Loki's API could be installed" >&2
 }
 
+# A collector of traces: PyPI's rotel.
+bring_rotel() {
+    python3 -m venv "$kept/rotel" && "$kept/rotel/bin/python" -m pip install --quiet rotel==0.0.1a15 &&
+        mkdir -p "$kept/bin" && (cd "$kept/bin" && ln -sf ../rotel/lib/python3*/site-packages/rotel/rotel-agent .)
+}
+
 if [ "${1:-}" = loki ]; then
     make_loki
     exit 0
@@ -139,6 +145,7 @@ else
         musl-gcc) apt_install musl-tools ;;
         schemas) bring_schemas ;;
         logstash-parser) bring_logstash_parser ;;
+        rotel-agent) bring_rotel ;;
         libjemalloc.so.2) apt_install libjemalloc2 ;;
         *) apt_install "$tool" ;;
         esac || echo "tools: $tool could not be installed" >&2
