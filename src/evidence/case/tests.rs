@@ -9,6 +9,8 @@ use crate::wire::Frame;
 /// What the observer of a plan finds, and what is recorded of it.
 struct Played {
     rings: Rings,
+    /// Call-IDs of calls that were taken for bad.
+    bad: Vec<String>,
     calls: Vec<Call>,
     streams: Vec<crate::event::Stream>,
 }
@@ -63,8 +65,10 @@ fn play(plan: &Plan, sip_bytes: usize, rtp_bytes: usize) -> Played {
     let mut observer = Observer::new(settings());
     let mut traffic = Traffic::new(plan.clone()).unwrap();
     let mut rings = Rings::new(sip_bytes, rtp_bytes);
+    let mut bad = Vec::new();
     let mut take = || {
         for mut page in full.pages.try_iter() {
+            bad.extend(page.bad.iter().map(|call| call.call_id.clone()));
             rings.take(&page);
             page.clear();
             full.back.try_send(page).unwrap();
@@ -78,7 +82,7 @@ fn play(plan: &Plan, sip_bytes: usize, rtp_bytes: usize) -> Played {
     observer.finish(&mut sink);
     sink.recorder.hand_over();
     take();
-    Played { rings, calls: sink.calls, streams: sink.streams }
+    Played { rings, bad, calls: sink.calls, streams: sink.streams }
 }
 
 fn plan(outcomes: &[Outcome]) -> Plan {
@@ -155,6 +159,19 @@ fn the_file_of_a_call_says_of_it_what_the_wire_said() {
         let packets: u64 = of_call.iter().map(|stream| stream.packets + stream.duplicates).sum();
         assert_eq!(case.counts().rtp, packets);
     }
+}
+
+#[test]
+fn only_bad_calls_are_asked_for() {
+    let outcomes =
+        [Outcome::Answered, Outcome::Cancelled, Outcome::Timeout, Outcome::Redirected, Outcome::Busy];
+    let played = play(&plan(&outcomes), 1 << 24, 1 << 24);
+    let failed = |call: &&Call| matches!(call.result, Some(CallResult::Failed | CallResult::Timeout));
+    let mut failed: Vec<_> = played.calls.iter().filter(failed).map(|call| call.call_id.clone()).collect();
+    let mut bad = played.bad;
+    (failed.sort(), bad.sort());
+    assert_eq!((failed.len(), &bad), (2, &failed));
+    assert_eq!(play(&Plan { loss: 20.0, ..plan(&[Outcome::Answered]) }, 1 << 24, 1 << 24).bad.len(), 1);
 }
 
 #[test]
