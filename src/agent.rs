@@ -11,6 +11,7 @@
 mod account;
 mod clock;
 mod demo;
+mod evidence;
 mod hep;
 mod itself;
 mod journal;
@@ -70,6 +71,8 @@ pub struct Settings {
     pub logs: log::Settings,
     /// Where lines are sent.
     pub loki: crate::export::loki::Settings,
+    /// What is recorded of calls, and kept of bad ones.
+    pub evidence: crate::evidence::Settings,
     /// Log files of other programs.
     pub tails: Vec<crate::tail::Settings>,
     /// Where it keeps what must survive it.
@@ -86,9 +89,17 @@ impl Default for Settings {
             processes: process::Settings::default(),
             logs: log::Settings::default(),
             loki: crate::export::loki::Settings::default(),
+            evidence: crate::evidence::Settings::default(),
             tails: Vec::new(),
             state: PathBuf::from("/var/lib/sidetone"),
         }
+    }
+}
+
+impl Settings {
+    /// Where evidence is kept.
+    pub fn evidence_directory(&self) -> PathBuf {
+        self.evidence.directory.clone().unwrap_or_else(|| self.state.join("evidence"))
     }
 }
 
@@ -149,12 +160,13 @@ fn attend(
     let shared = Arc::new(Shared::new(metrics, logs, shipping.told()));
     let observer = config.observing();
     let traces = traces::open(&config, &shared)?;
+    let evidence = evidence::open(&config);
     let reload = Arc::new(Reload::new(origin, config, &web, Arc::clone(&shared)));
     // Everything is open. No packet was looked at yet, and no other thread is there.
     let (read, write) = shipping.directories();
     let needs = sandbox::Needs {
         read: [reload.directories().as_slice(), &processes::reads(&settings.processes), read].concat(),
-        write: [settings.logs.directories().as_slice(), write].concat(),
+        write: [settings.logs.directories().as_slice(), write, &evidence.directories()].concat(),
         connects: traces.is_some() || shipping.connects() || !settings.hep.send.is_empty(),
     };
     let sandbox = sandbox::enter(&needs).map_err(Failure::broken)?;
@@ -168,7 +180,9 @@ fn attend(
     let sender =
         exporter.map(|exporter| traces::Sender::start(exporter, |body| spawn("otlp", body))).transpose()?;
     let mut shipping = shipping.start(spawn)?;
-    let tap = Tap::new(sources, hep, observer, events, Arc::clone(&shared));
+    let kept = evidence.state();
+    let (recorder, keeping) = evidence.start(&shared.logs, |body| spawn("evidence", body))?;
+    let tap = Tap::new(sources, hep, observer, events, recorder, Arc::clone(&shared));
     let capture = spawn("capture", move || tap.run())?;
     let queue = facts.clone();
     let told = Arc::clone(&shared);
@@ -190,13 +204,15 @@ fn attend(
         .map_err(|error| Failure::broken(format_args!("starting the runtime: {error}")))?;
     say(&settings, &listeners, &hep_listens, &web, &sandbox);
     let server = Server::new(http::Settings::default(), web);
-    let pages = Pages::new(Arc::clone(&shared), Arc::clone(&server), reload, sandbox, rights, queue, journal);
+    let pages =
+        Pages::new(Arc::clone(&shared), Arc::clone(&server), reload, sandbox, rights, queue, (journal, kept));
     let served = runtime.block_on(serve(&server, listeners, Arc::new(pages)));
     let _ = sd_notify::notify(&[sd_notify::NotifyState::Stopping]);
     // Capture ends first; what it has told by then is taken in, and then nobody is left to tell.
     shared.stop.store(true, Ordering::Release);
     shared.polling.end();
     let joined = [capture.join(), telling.join(), polling.join()];
+    keeping.finish();
     senders.finish();
     sender.into_iter().for_each(traces::Sender::finish);
     shipping.stop_reading();

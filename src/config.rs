@@ -21,6 +21,7 @@ use crate::trace;
 
 mod capture;
 pub mod effective;
+mod evidence;
 mod file;
 mod hep;
 mod logs;
@@ -115,6 +116,7 @@ impl Config {
         let mut settings = self.observer.clone();
         self.agent.hep.observe(&mut settings);
         settings.calls.trails = self.otlp.is_on();
+        settings.mirror |= self.agent.evidence.enabled;
         settings
     }
 
@@ -170,6 +172,7 @@ impl Config {
                 agent.state = directory.into();
             }
         });
+        reader.section("evidence", |section| evidence::fill(section, &mut agent.evidence));
         reader.section("loki", |section| loki::fill(section, &mut agent.loki));
         agent.tails = tail::read(reader);
         reader.section("http", |section| {

@@ -12,6 +12,7 @@ use serde::Serialize;
 
 use crate::Stamp;
 use crate::hep::Hep;
+use crate::rtp::packet::Packet;
 use crate::rtp::payload::Codec;
 use crate::sip::sdp::Session;
 use crate::wire::Endpoint;
@@ -31,6 +32,18 @@ pub trait Sink {
 
     /// Takes a message as it passed on the wire, if the observer was told to mirror.
     fn message(&mut self, _message: &Mirrored<'_>) {}
+
+    /// Takes a SIP message that came by HEP, if the observer was told to mirror.
+    fn retold(&mut self, _message: &Mirrored<'_>) {}
+
+    /// Whether [`Sink::header`] is of use.
+    fn wants_headers(&self) -> bool {
+        false
+    }
+
+    /// Takes the header of each packet of a stream, in order of arrival; those of the first moments of a stream when it
+    /// is known to be one.
+    fn header(&mut self, _heard: &Heard) {}
 
     /// Whether [`Sink::described`] is of use.
     fn wants_described(&self) -> bool {
@@ -65,6 +78,44 @@ pub struct Mirrored<'a> {
     pub call_id: &'a str,
     /// The message.
     pub bytes: &'a [u8],
+}
+
+/// Header of an RTP packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Heard {
+    /// When it passed.
+    pub stamp: Stamp,
+    /// The flow it belongs to: [`Stream::flow`].
+    pub flow: u32,
+    /// RTP time stamp.
+    pub ticks: u32,
+    /// Sequence number.
+    pub seq: u16,
+    /// Bytes of the RTP packet on the wire.
+    pub length: u16,
+    /// IPv4 identification; 0 where there is none.
+    pub ip_id: u16,
+    /// Capture interface.
+    pub interface: u16,
+    /// Marker bit and payload type, as in the packet.
+    pub marker_and_type: u8,
+}
+
+impl Heard {
+    /// Of a packet whose flow has this hash.
+    #[inline]
+    pub(crate) fn of(hash: u64, packet: &Packet<'_>) -> Self {
+        Self {
+            stamp: packet.stamp,
+            flow: hash as u32,
+            ticks: packet.ticks,
+            seq: packet.seq,
+            length: packet.length as u16,
+            ip_id: packet.ip_id,
+            interface: packet.interface as u16,
+            marker_and_type: u8::from(packet.marker) << 7 | packet.payload_type,
+        }
+    }
 }
 
 /// A session description (RFC 8866) within a call.
@@ -475,6 +526,9 @@ pub struct Stream {
     pub rtcp: Option<Rtcp>,
     /// Windows measured, and how many were tainted by drops at the tap.
     pub windows: u64,
+    /// What its packets are called in [`Heard`]: a hash, with a key of each observer's own.
+    #[serde(skip)]
+    pub flow: u32,
     /// Why a number is absent.
     #[serde(skip_serializing_if = "Why::is_empty")]
     pub why: Why,
@@ -538,6 +592,7 @@ impl Stream {
             early: false,
             rtcp: None,
             windows: 0,
+            flow: 0,
             why: Why::new(),
         }
     }

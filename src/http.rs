@@ -42,7 +42,7 @@ mod route;
 mod tls;
 mod wire;
 
-pub use content::{Access, Condition, Content, Health, Later, Part, Refusal};
+pub use content::{Access, Condition, Content, Download, Health, Later, Part, Refusal};
 pub use listen::{BindError, DEFAULT_ADDRESS, Listeners};
 pub use negotiate::Format;
 pub use query::Query;

@@ -20,6 +20,7 @@ pub mod client;
 pub mod config;
 pub mod demux;
 pub mod event;
+pub mod evidence;
 pub mod export;
 pub mod hep;
 pub mod http;

@@ -19,12 +19,12 @@ use stage::{Lab, Seen, Watch, sum, with};
 mod beside;
 #[path = "lab/browser.rs"]
 mod browser;
+#[path = "lab/lines.rs"]
+mod lines;
 #[path = "lab/memory.rs"]
 mod memory;
 #[path = "support/needs.rs"]
 mod needs;
-#[path = "lab/lines.rs"]
-mod lines;
 #[path = "support/patience.rs"]
 mod patience;
 #[path = "lab/reports.rs"]

@@ -25,7 +25,8 @@ use super::shared::{Description, Fact, Shared};
 use super::tap::send;
 use crate::Stamp;
 use crate::capture::hep::{self as incoming, Listen, Listener};
-use crate::event::{Described, Event, Mirrored, Sink};
+use crate::event::{Described, Event, Heard, Mirrored, Sink};
+use crate::evidence::Recorder;
 use crate::export::hep::{self as outgoing, Peer, Sender, Spool};
 use crate::export::prometheus::HepStats;
 use crate::hep::Hep as Record;
@@ -83,10 +84,12 @@ pub(super) struct Senders {
     threads: Vec<JoinHandle<()>>,
 }
 
-/// Takes what the observer has to say: events to the facts thread, messages and streams to the spools.
+/// Takes what the observer has to say: events to the facts thread, messages and streams to the spools, all that may
+/// become evidence to its recorder.
 pub(super) struct Outlets<'a> {
     pub(super) events: &'a Queue<Fact>,
     pub(super) shared: &'a Shared,
+    pub(super) evidence: &'a mut Option<Recorder>,
     pub(super) outlet: &'a mut Outlet,
 }
 
@@ -131,6 +134,7 @@ impl Hep {
         now: Stamp,
         observer: &mut Observer,
         events: &Queue<Fact>,
+        evidence: &mut Option<Recorder>,
         shared: &Shared,
     ) {
         let Self { listener: Some(listener), outlet } = self else { return };
@@ -138,7 +142,7 @@ impl Hep {
             if outlet.own.as_mut().is_some_and(|own| own.is_seen(stamp, record)) {
                 return;
             }
-            observer.hep(stamp, record, &mut Outlets { events, shared, outlet });
+            observer.hep(stamp, record, &mut Outlets { events, shared, evidence, outlet });
         });
     }
 
@@ -170,6 +174,13 @@ impl Sink for Outlets<'_> {
                 spool.stream(stream);
             }
         }
+        if let Some(evidence) = self.evidence {
+            match &event {
+                Event::Stream(stream) => evidence.stream(stream),
+                Event::Call(call) => evidence.call(call),
+                _ => {}
+            }
+        }
         send(self.events, self.shared, Fact::Event(Box::new(event)));
     }
 
@@ -184,6 +195,27 @@ impl Sink for Outlets<'_> {
     fn message(&mut self, message: &Mirrored<'_>) {
         for spool in &mut self.outlet.spools {
             spool.message(message);
+        }
+        if let Some(evidence) = self.evidence {
+            evidence.message(message, false);
+        }
+    }
+
+    fn retold(&mut self, message: &Mirrored<'_>) {
+        if let Some(evidence) = self.evidence {
+            evidence.message(message, true);
+        }
+    }
+
+    #[inline]
+    fn wants_headers(&self) -> bool {
+        self.evidence.as_ref().is_some_and(Recorder::wants_headers)
+    }
+
+    #[inline]
+    fn header(&mut self, heard: &Heard) {
+        if let Some(evidence) = self.evidence {
+            evidence.header(heard);
         }
     }
 

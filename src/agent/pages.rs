@@ -14,11 +14,13 @@ use super::journal::Journal;
 use super::reload::Reload;
 use super::shared::{Fact, Shared};
 use super::sources::Counted;
-use super::{account, clock, hep, itself, traces};
+use super::{account, clock, evidence, hep, itself, traces};
 use crate::Stamp;
 use crate::event::{Live, LiveCall, LiveStream};
 use crate::export::prometheus::{AgentStats, Exposition, SourceStats};
-use crate::http::{Access, Condition, Content, Format, Health, Later, Part, Query, Refusal, Server};
+use crate::http::{
+    Access, Condition, Content, Download, Format, Health, Later, Part, Query, Refusal, Server,
+};
 use crate::process::second;
 use crate::sandbox::Report;
 
@@ -34,6 +36,7 @@ pub(super) struct Pages {
     queue: Receiver<Fact>,
     started: Stamp,
     journal: Journal,
+    evidence: evidence::State,
 }
 
 impl Pages {
@@ -44,9 +47,9 @@ impl Pages {
         sandbox: Report,
         second: Option<second::State>,
         queue: Receiver<Fact>,
-        journal: Journal,
+        (journal, evidence): (Journal, evidence::State),
     ) -> Self {
-        Self { shared, server, reload, sandbox, second, queue, started: clock::now(), journal }
+        Self { shared, server, reload, sandbox, second, queue, started: clock::now(), journal, evidence }
     }
 
     pub(super) fn reload(&self) -> &Arc<Reload> {
@@ -73,6 +76,7 @@ impl Pages {
             http: self.server.stats().snapshot(),
             hep: self.shared.hep.borrow().clone(),
             traces: self.shared.traces.borrow().clone(),
+            evidence: self.evidence.stats(),
             loki: self.shared.shipping.loki(),
             tails: self.shared.shipping.tails(),
             logs: self.journal.stats(&self.shared.logs),
@@ -152,6 +156,7 @@ impl Pages {
         parts.extend(self.journal.disk().map(|disk| part("disk", disk)));
         parts.extend(hep::health(&self.shared.hep.borrow()).map(|hep| part("hep", hep)));
         parts.extend(self.shared.traces.borrow().as_ref().map(|stats| part("otlp", traces::health(stats))));
+        parts.extend(self.evidence.health().map(|evidence| part("evidence", evidence)));
         parts.extend(self.shared.shipping.health().into_iter().map(|(name, state)| part(name, state)));
         parts
     }
@@ -205,6 +210,13 @@ impl Content for Pages {
             let streams: Vec<&LiveStream> =
                 live.streams.iter().filter(|stream| stream.call == Some(place as u32)).collect();
             json(&json!({ "at": live.at, "call": live.calls.get(place), "streams": streams })).map(Some)
+        })
+    }
+
+    fn evidence<'a>(&'a self, id: &'a str) -> Later<'a, Result<Result<Download, String>, Refusal>> {
+        Box::pin(async move {
+            let file = self.evidence.file(id).await?;
+            Ok(file.map(|file| Download { name: file.name, bytes: file.bytes }))
         })
     }
 

@@ -11,6 +11,7 @@ use super::shared::{Fact, Shared};
 use super::sources::Sources;
 use crate::Stamp;
 use crate::event::Live;
+use crate::evidence::Recorder;
 use crate::observer::{self, Observer};
 
 /// Owns the taps and all call and stream state.
@@ -19,6 +20,7 @@ pub(super) struct Tap {
     hep: Hep,
     observer: Observer,
     events: Sender<Fact>,
+    evidence: Option<Recorder>,
     shared: Arc<Shared>,
     /// Packet time that was reached.
     reached: Stamp,
@@ -32,6 +34,7 @@ impl Tap {
         hep: Hep,
         settings: observer::Settings,
         events: Sender<Fact>,
+        evidence: Option<Recorder>,
         shared: Arc<Shared>,
     ) -> Self {
         let observer = Observer::new(settings);
@@ -41,6 +44,7 @@ impl Tap {
             hep,
             observer,
             events,
+            evidence,
             shared,
             reached: never,
             next_look: never,
@@ -58,21 +62,22 @@ impl Tap {
             self.shared.rounds.fetch_add(1, Ordering::Relaxed);
         }
         self.take();
-        let Self { observer, hep, events, shared, .. } = &mut self;
-        observer.finish(&mut Outlets { events, shared, outlet: &mut hep.outlet });
+        let Self { observer, hep, events, evidence, shared, .. } = &mut self;
+        observer.finish(&mut Outlets { events, shared, evidence, outlet: &mut hep.outlet });
+        evidence.iter_mut().for_each(Recorder::hand_over);
         self.publish();
     }
 
     /// Takes what the taps hold, and a share of the HEP that was sent to us; false when the taps held nothing.
     fn take(&mut self) -> bool {
-        let Self { sources, hep, observer, events, shared, reached, .. } = self;
-        let mut sink = Outlets { events, shared, outlet: &mut hep.outlet };
+        let Self { sources, hep, observer, events, evidence, shared, reached, .. } = self;
+        let mut sink = Outlets { events, shared, evidence, outlet: &mut hep.outlet };
         let any = sources.poll(&mut |frames| {
             let last = frames.iter().map(|frame| frame.stamp).max();
             *reached = last.map_or(*reached, |last| last.max(*reached));
             observer.packets(frames, &mut sink);
         });
-        hep.take(now(), observer, events, shared);
+        hep.take(now(), observer, events, evidence, shared);
         any
     }
 
@@ -81,8 +86,11 @@ impl Tap {
         // Frames wait in the ring for a moment: time is not told to have passed before they are read.
         let now = now.plus_nanos(-RING_NANOS);
         if is_quiet(&mut self.reached, now) {
-            let Self { observer, hep, events, shared, .. } = self;
-            observer.tick(now, &mut Outlets { events, shared, outlet: &mut hep.outlet });
+            let Self { observer, hep, events, evidence, shared, .. } = self;
+            observer.tick(now, &mut Outlets { events, shared, evidence, outlet: &mut hep.outlet });
+        }
+        if let Some(evidence) = &mut self.evidence {
+            evidence.tick(now);
         }
         if let Some(orders) = self.shared.orders() {
             self.observer.reconfigure(orders.observer);
@@ -268,6 +276,7 @@ mod tests {
             HepSettings::default().open().unwrap().0,
             observer::Settings::default(),
             events,
+            None,
             Arc::new(Shared::new(Metrics::new(), Logs::off(), Told::default())),
         );
         tap.take();

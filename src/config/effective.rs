@@ -64,7 +64,7 @@ impl Config {
         let Self { agent, observer, metrics, otlp } = self;
         let (capture, incoming, outgoing) = (&agent.capture, &agent.hep.incoming, &agent.hep.outgoing);
         let processes = &agent.processes;
-        let loki = &agent.loki;
+        let (loki, evidence) = (&agent.loki, &agent.evidence);
         let (limits, rating, calls) = (&observer.limits, &observer.rating, &observer.calls);
         let now = |key, value| Setting { key, value, taken: Taken::Now, secret: false };
         let restart = |key, value| Setting { key, value, taken: Taken::Restart, secret: false };
@@ -97,6 +97,15 @@ impl Config {
             restart("hep.reports", json!(outgoing.reports)),
             restart("hep.spool_bytes", json!(outgoing.spool_bytes)),
             restart("state.directory", json!(agent.state)),
+            restart("evidence.enabled", json!(evidence.enabled)),
+            restart("evidence.directory", json!(agent.evidence_directory())),
+            restart("evidence.sip_bytes", json!(evidence.sip_bytes)),
+            restart("evidence.rtp_bytes", json!(evidence.rtp_bytes)),
+            restart("evidence.file_bytes", json!(evidence.file_bytes)),
+            restart("evidence.files_per_minute", json!(evidence.files_per_minute)),
+            restart("evidence.keep_files", json!(evidence.retention.files)),
+            restart("evidence.keep_bytes", json!(evidence.retention.bytes)),
+            restart("evidence.keep_days", json!(evidence.retention.days)),
             restart("loki.url", json!(loki.url.as_ref().map(ToString::to_string))),
             restart("loki.tenant", json!(loki.tenant)),
             restart("loki.user", json!(loki.user)),

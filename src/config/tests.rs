@@ -58,6 +58,17 @@ users = "omit"
 [state]
 directory = "/srv/sidetone"
 
+[evidence]
+enabled = true
+directory = "/srv/evidence"
+sip_bytes = 2_000_000
+rtp_bytes = 0
+file_bytes = 3_000_000
+files_per_minute = 7
+keep_files = 8
+keep_bytes = 9_000_000
+keep_days = 10
+
 [loki]
 url = "https://loki.example:3100"
 tenant = "voip"

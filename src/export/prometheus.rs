@@ -15,6 +15,7 @@ pub mod catalogue;
 pub mod text;
 
 mod agent;
+mod evidence;
 mod exemplar;
 mod family;
 mod hep;

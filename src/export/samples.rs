@@ -222,6 +222,7 @@ pub(crate) fn stream() -> Stream {
             reports: 12,
         }),
         windows: 6,
+        flow: 0,
         why: Why::new(),
     }
 }

@@ -22,12 +22,12 @@ use tracing::Instrument;
 
 use super::auth::{self, Verdict};
 use super::body::Answer;
-use super::content::{Access, Condition, Content, Health, Part, Refusal};
+use super::content::{Access, Condition, Content, Health, Part};
 use super::gzip;
-use super::negotiate::{Format, takes_gzip, takes_html, takes_json};
+use super::negotiate::{Format, takes_gzip, takes_html, takes_json, takes_pcapng};
 use super::pace::Pace;
 use super::rate::ClientType;
-use super::reply::{Body, HTML, JSON, Reply, error_json};
+use super::reply::{Body, HTML, JSON, PCAPNG, Reply, error_json};
 use super::request_id::REQUEST_ID;
 use super::route::{Astray, OTHER, Route, TEMPLATES};
 use super::stats::add_one;
@@ -54,7 +54,7 @@ impl Answering {
         let request_id = id.to_str().unwrap_or_default();
         let is_call_data = route.as_ref().is_ok_and(Route::is_call_data);
         let call_id = match &route {
-            Ok(Route::Call(call_id)) => Some(call_id.clone()),
+            Ok(Route::Call(call_id) | Route::Evidence(call_id)) => Some(call_id.clone()),
             _ => None,
         };
         // As severe as can be, so that no filter for severe lines loses the identifier that goes with them.
@@ -164,6 +164,8 @@ impl Answering {
             }
             Route::Page => return not_acceptable("text/html"),
             Route::Metrics => {}
+            Route::Evidence(_) if takes_pcapng(headers) => {}
+            Route::Evidence(_) => return not_acceptable(PCAPNG),
             _ if takes_json(headers) => {}
             _ => return not_acceptable(JSON),
         }
@@ -175,6 +177,14 @@ impl Answering {
         let Ok(room) = Arc::clone(&self.server.answers).acquire_owned().await else {
             return Reply::unavailable("the server is going down");
         };
+        if let Route::Evidence(id) = &route {
+            let reply = match content.evidence(id).await {
+                Ok(Ok(file)) => Reply::file(PCAPNG, &file.name, file.bytes),
+                Ok(Err(reason)) => Reply::error(StatusCode::NOT_FOUND, reason),
+                Err(refusal) => Reply::refused(refusal),
+            };
+            return Reply { room: Some(room), ..reply };
+        }
         let (content_type, made) = match &route {
             Route::Metrics => {
                 let format = format.unwrap_or(Format::Classic);
@@ -188,8 +198,7 @@ impl Answering {
         let mut reply = match made {
             Ok(Some(bytes)) => Reply::of(StatusCode::OK, content_type, bytes),
             Ok(None) => Reply::error(StatusCode::NOT_FOUND, "no such call is known, or not any more"),
-            Err(Refusal::BadQuery(what)) => Reply::error(StatusCode::BAD_REQUEST, what),
-            Err(Refusal::Unavailable(what)) => Reply::unavailable(what),
+            Err(refusal) => Reply::refused(refusal),
         };
         reply.room = Some(room);
         reply

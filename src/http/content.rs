@@ -35,6 +35,11 @@ pub trait Content: Send + Sync + 'static {
     /// One call by its identifier, as JSON; `None` when it is not known.
     fn call<'a>(&'a self, id: &'a str) -> Later<'a, Result<Option<Vec<u8>>, Refusal>>;
 
+    /// A file of the packets of a call that is over, pcapng, by its identifier; or why there is none.
+    fn evidence<'a>(&'a self, _id: &'a str) -> Later<'a, Result<Result<Download, String>, Refusal>> {
+        Box::pin(async { Ok(Err("no evidence is kept here".into())) })
+    }
+
     /// The streams that the query asks for, as JSON.
     fn streams<'a>(&'a self, query: &'a Query) -> Later<'a, Result<Vec<u8>, Refusal>>;
 
@@ -43,6 +48,15 @@ pub trait Content: Send + Sync + 'static {
 
     /// The configuration without its secrets, as JSON.
     fn config(&self) -> Later<'_, Result<Vec<u8>, Refusal>>;
+}
+
+/// A file to be saved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Download {
+    /// What it is called: letters, digits, `.` and `-`.
+    pub name: String,
+    /// All of it.
+    pub bytes: Vec<u8>,
 }
 
 /// A request for call data.

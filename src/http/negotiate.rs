@@ -75,6 +75,13 @@ pub(crate) fn takes_json(headers: &HeaderMap) -> bool {
     matched(&joined(headers, &ACCEPT), |range| range.specificity("application", "json")).is_some()
 }
 
+/// Whether the client takes pcapng. Some call it by its general name.
+pub(crate) fn takes_pcapng(headers: &HeaderMap) -> bool {
+    let accept = joined(headers, &ACCEPT);
+    let takes = |sub| matched(&accept, |range| range.specificity("application", sub)).is_some();
+    takes("x-pcapng") || takes("octet-stream")
+}
+
 /// Whether the client takes HTML.
 pub(crate) fn takes_html(headers: &HeaderMap) -> bool {
     matched(&joined(headers, &ACCEPT), |range| range.specificity("text", "html")).is_some()

@@ -1,9 +1,11 @@
 //! An answer before it is put on the wire.
 
 use hyper::StatusCode;
-use hyper::header::{ALLOW, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
+use hyper::header::{ALLOW, CONTENT_DISPOSITION, HeaderName, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use serde::Serialize;
 use tokio::sync::OwnedSemaphorePermit;
+
+use super::content::Refusal;
 
 /// Status, headers and bytes.
 #[derive(Debug)]
@@ -38,6 +40,22 @@ impl Reply {
 
     pub(crate) fn error(status: StatusCode, what: impl Into<String>) -> Self {
         Self { status, content_type: JSON, headers: Vec::new(), body: Body::Error(what.into()), room: None }
+    }
+
+    /// Something to be saved under that name, of letters, digits, `.` and `-`.
+    pub(crate) fn file(content_type: &'static str, name: &str, bytes: Vec<u8>) -> Self {
+        let reply = Self::of(StatusCode::OK, content_type, bytes);
+        match HeaderValue::from_str(&format!("attachment; filename=\"{name}\"")) {
+            Ok(disposition) => reply.with(CONTENT_DISPOSITION, disposition),
+            Err(_) => reply,
+        }
+    }
+
+    pub(crate) fn refused(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::BadQuery(what) => Self::error(StatusCode::BAD_REQUEST, what),
+            Refusal::Unavailable(what) => Self::unavailable(what),
+        }
     }
 
     pub(crate) fn method_not_allowed() -> Self {
@@ -77,4 +95,5 @@ pub(crate) fn error_json(status: StatusCode, what: &str, request_id: &str) -> Ve
 }
 
 pub(crate) const JSON: &str = "application/json";
+pub(crate) const PCAPNG: &str = "application/x-pcapng";
 pub(crate) const HTML: &str = "text/html; charset=utf-8";

@@ -11,6 +11,8 @@ pub(crate) enum Route {
     Calls,
     /// With the call's identifier, decoded.
     Call(String),
+    /// Likewise.
+    Evidence(String),
     Streams,
     Config,
 }
@@ -25,7 +27,7 @@ pub(crate) enum Astray {
 }
 
 /// The templates, in the order of [`Route::index`]; the last one stands for everything else.
-pub(crate) const TEMPLATES: [&str; 10] = [
+pub(crate) const TEMPLATES: [&str; 11] = [
     "/",
     "/metrics",
     "/health",
@@ -33,6 +35,7 @@ pub(crate) const TEMPLATES: [&str; 10] = [
     "/live",
     "/api/calls",
     "/api/calls/{id}",
+    "/api/calls/{id}/pcap",
     "/api/streams",
     "/api/config",
     "other",
@@ -55,17 +58,25 @@ impl Route {
             "/api/config" => Self::Config,
             // A slash within an identifier is legal in SIP, and must be encoded here.
             _ => match path.strip_prefix("/api/calls/") {
-                Some(id) if !id.is_empty() && !id.contains('/') => {
-                    Self::Call(percent_decoded(id).ok_or(Astray::Undecodable)?)
+                Some(rest) => {
+                    let (id, of) = match rest.split_once('/') {
+                        None => (rest, Self::Call as fn(String) -> Self),
+                        Some((id, "pcap")) => (id, Self::Evidence as fn(String) -> Self),
+                        Some(_) => return Err(Astray::Unknown),
+                    };
+                    if id.is_empty() {
+                        return Err(Astray::Unknown);
+                    }
+                    of(percent_decoded(id).ok_or(Astray::Undecodable)?)
                 }
-                _ => return Err(Astray::Unknown),
+                None => return Err(Astray::Unknown),
             },
         })
     }
 
     /// Whether it tells who spoke with whom.
     pub(crate) fn is_call_data(&self) -> bool {
-        matches!(self, Self::Calls | Self::Call(_) | Self::Streams)
+        matches!(self, Self::Calls | Self::Call(_) | Self::Evidence(_) | Self::Streams)
     }
 
     /// Which of [`TEMPLATES`] it is.
@@ -78,8 +89,9 @@ impl Route {
             Self::Live => 4,
             Self::Calls => 5,
             Self::Call(_) => 6,
-            Self::Streams => 7,
-            Self::Config => 8,
+            Self::Evidence(_) => 7,
+            Self::Streams => 8,
+            Self::Config => 9,
         }
     }
 }
@@ -120,14 +132,35 @@ mod tests {
         assert_eq!(call("/api/calls/a%40b%2Fc%25"), Ok(Route::Call("a@b/c%".into())));
         assert_eq!(call("/api/calls/a@b+c"), Ok(Route::Call("a@b+c".into())));
         assert_eq!(call("/api/calls/%C3%a9"), Ok(Route::Call("\u{e9}".into())));
+        assert_eq!(call("/api/calls/%2e%2e%2Fpcap/pcap"), Ok(Route::Evidence("../pcap".into())));
+        assert_eq!(call("/api/calls/pcap"), Ok(Route::Call("pcap".into())));
     }
 
     #[test]
     fn broken_encodings_are_told_apart_from_unknown_paths() {
-        for path in ["/api/calls/%", "/api/calls/%4", "/api/calls/%zz", "/api/calls/%ff", "/api/calls/%+1"] {
+        for path in [
+            "/api/calls/%",
+            "/api/calls/%4",
+            "/api/calls/%zz",
+            "/api/calls/%ff",
+            "/api/calls/%+1",
+            "/api/calls/%/pcap",
+        ] {
             assert_eq!(Route::of(path), Err(Astray::Undecodable), "{path}");
         }
-        for path in ["", "*", "/metrics/", "/api", "/api/calls/", "/api/calls/a/b", "/Metrics", "//"] {
+        for path in [
+            "",
+            "*",
+            "/metrics/",
+            "/api",
+            "/api/calls/",
+            "/api/calls/a/b",
+            "/api/calls//pcap",
+            "/api/calls/a/pcap/",
+            "/api/calls/a/b/pcap",
+            "/Metrics",
+            "//",
+        ] {
             assert_eq!(Route::of(path), Err(Astray::Unknown), "{path}");
         }
     }

@@ -146,7 +146,7 @@ impl Desk {
         };
         let flow = Flow::new(packet.source, packet.destination, header.fixed.ssrc);
         match self.media.find(&flow) {
-            Some(index) => self.media.push(index, &rtp, sink),
+            Some(index) => self.media.take_late(index, &rtp, sink),
             None => self.new_flow(flow, &header, &rtp, packet.dscp, sink),
         }
     }
@@ -356,19 +356,7 @@ impl Talk {
     /// A SIP message off the wire goes on as it is.
     fn pass_on(&self, at: &Arrival, bytes: &[u8], sink: &mut impl Sink) {
         if self.mirror {
-            sink.message(&Mirrored {
-                stamp: at.stamp,
-                source: at.source,
-                destination: at.destination,
-                protocol: match at.transport {
-                    SipTransport::Udp => 17,
-                    SipTransport::Sctp => 132,
-                    SipTransport::Tcp | SipTransport::Tls | SipTransport::Ws | SipTransport::Wss => 6,
-                },
-                kind: MirrorKind::Sip,
-                call_id: "",
-                bytes,
-            });
+            sink.message(&mirrored_sip(at, bytes));
         }
     }
 
@@ -429,6 +417,9 @@ impl Talk {
             hep::Kind::Sip => {
                 let at =
                     Arrival { stamp, source, destination, transport: hep_transport(record), via: Via::Hep };
+                if self.mirror {
+                    sink.retold(&mirrored_sip(&at, record.payload));
+                }
                 self.text(&at, record.payload, media, sink);
             }
             hep::Kind::Rtcp | hep::Kind::RtcpJson
@@ -645,6 +636,22 @@ impl Talk {
             sink.event(Event::Call(call));
         }
         self.done = done;
+    }
+}
+
+fn mirrored_sip<'a>(at: &Arrival, bytes: &'a [u8]) -> Mirrored<'a> {
+    Mirrored {
+        stamp: at.stamp,
+        source: at.source,
+        destination: at.destination,
+        protocol: match at.transport {
+            SipTransport::Udp => 17,
+            SipTransport::Sctp => 132,
+            SipTransport::Tcp | SipTransport::Tls | SipTransport::Ws | SipTransport::Wss => 6,
+        },
+        kind: MirrorKind::Sip,
+        call_id: "",
+        bytes,
     }
 }
 

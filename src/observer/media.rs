@@ -27,7 +27,7 @@ use super::relay::Relays;
 use super::slab::Slab;
 use crate::Stamp;
 use crate::call::{CallKey, Side};
-use crate::event::{self, CodecSource, Direction, Missing, Origin, Report, Sink, Why};
+use crate::event::{self, CodecSource, Direction, Heard, Missing, Origin, Report, Sink, Why};
 use crate::limits::Limits;
 use crate::quality::Rating;
 use crate::rtp::header::Header;
@@ -269,6 +269,9 @@ impl Media {
             return false;
         }
         let Some(packet) = known.packet(frame) else { return false };
+        if sink.wants_headers() {
+            sink.header(&Heard::of(known.hash, &packet));
+        }
         if !slot.stream.note(&packet) {
             self.push(known.guess, &packet, sink);
         }
@@ -291,6 +294,16 @@ impl Media {
         }
     }
 
+    /// One packet of a live stream that was not looked at ahead.
+    pub(crate) fn take_late(&mut self, index: u32, packet: &Packet<'_>, sink: &mut impl Sink) {
+        if sink.wants_headers()
+            && let Some(slot) = self.streams.get(index)
+        {
+            sink.header(&Heard::of(slot.flow.hash_with(&self.hasher), packet));
+        }
+        self.push(index, packet, sink);
+    }
+
     /// A packet of a flow that is not known: a new stream, or a candidate for one.
     #[cold]
     pub(crate) fn unknown(
@@ -307,10 +320,10 @@ impl Media {
         if announced || self.named.contains(&flow) {
             let origin = if announced { Origin::Sdp } else { Origin::Rtcp };
             let mut run = self.probation.release(source, destination, header.fixed.ssrc);
-            run.push(packet.seen(header.fixed.marker, dscp));
+            run.push(packet.seen(dscp));
             self.open(flow, &run, origin, by_source, sink);
         } else {
-            let seen = packet.seen(header.fixed.marker, dscp);
+            let seen = packet.seen(dscp);
             if let Some(run) = self.probation.packet(source, destination, header, seen).map(<[Seen]>::to_vec)
             {
                 self.open(flow, &run, Origin::Heuristic, by_source, sink);
@@ -372,8 +385,11 @@ impl Media {
             Some(call) => self.adopt(index, call),
             None => self.wait_for_sdp(index, destination),
         }
+        if sink.wants_headers() {
+            sink.header(&Heard::of(hash, &Packet::of(first)));
+        }
         for seen in rest {
-            self.push(index, &Packet::of(seen), sink);
+            self.take_late(index, &Packet::of(seen), sink);
         }
     }
 

@@ -139,6 +139,7 @@ mod tests {
             seq: 0,
             ticks: 0,
             payload_type: 0,
+            marker: false,
             payload,
             payload_len: payload.len() as u32,
             length: 0,

@@ -191,6 +191,7 @@ mod tests {
             seq: first,
             ticks: 0,
             payload_type: 0,
+            marker: false,
             payload: &[0x55; 160],
             payload_len: 160,
             length: 172,

@@ -15,6 +15,8 @@ pub struct Packet<'a> {
     pub ticks: u32,
     /// Payload type.
     pub payload_type: u8,
+    /// Marker bit.
+    pub marker: bool,
     /// Payload as far as captured, header and extension removed.
     pub payload: &'a [u8],
     /// Payload bytes on the wire, padding included.
@@ -44,6 +46,7 @@ impl<'a> Packet<'a> {
             seq: u16::from_be_bytes([fixed[2], fixed[3]]),
             ticks: u32::from_be_bytes([fixed[4], fixed[5], fixed[6], fixed[7]]),
             payload_type: fixed[1] & 0x7f,
+            marker: fixed[1] & 0x80 != 0,
             payload,
             payload_len,
             length,
@@ -60,6 +63,7 @@ impl<'a> Packet<'a> {
             seq: seen.sequence,
             ticks: seen.timestamp,
             payload_type: seen.payload_type,
+            marker: seen.marker,
             payload: seen.head.get(..kept).unwrap_or_default(),
             payload_len: seen.payload_len,
             length: seen.datagram_len,
@@ -69,7 +73,7 @@ impl<'a> Packet<'a> {
     }
 
     /// What probation remembers of it.
-    pub fn seen(&self, marker: bool, dscp: u8) -> Seen {
+    pub fn seen(&self, dscp: u8) -> Seen {
         let mut head = [0; 16];
         for (to, from) in head.iter_mut().zip(self.payload) {
             *to = *from;
@@ -79,7 +83,7 @@ impl<'a> Packet<'a> {
             timestamp: self.ticks,
             sequence: self.seq,
             payload_type: self.payload_type,
-            marker,
+            marker: self.marker,
             payload_len: self.payload_len,
             datagram_len: self.length,
             head,

@@ -177,6 +177,7 @@ mod tests {
             seq: n as u16,
             ticks: n * 160,
             payload_type: 0,
+            marker: false,
             payload: &[],
             payload_len: 160,
             length: 172,

@@ -81,10 +81,7 @@ impl<'a> Stage<'a> {
     /// Programs beside the agents: one whose heap is full of holes, and one that leaks.
     pub(crate) fn processes(&self) -> [Ended; 2] {
         let programs = [
-            (
-                "holey",
-                "@a = map { 'x' x 2000 } 1..150000; for (0..$#a) { undef $a[$_] if $_ % 5 } sleep 600",
-            ),
+            ("holey", "@a = map { 'x' x 2000 } 1..150000; for (0..$#a) { undef $a[$_] if $_ % 5 } sleep 600"),
             (
                 "leaky",
                 "$a[$_] = 'x' x 1e6 for 0..150; for (1..4000) { push @b, 'x' x 2e5; select undef, undef, undef, 0.05 }",
@@ -114,9 +111,10 @@ impl<'a> Stage<'a> {
     /// Holds up one thread of an agent whenever it would sleep.
     pub(crate) fn hold(&self, agent: &Agent<'_>, thread: &str) -> Held {
         let tasks = format!("/proc/{}/task", agent.process.0.id());
-        let task = fs::read_dir(tasks).unwrap().map(|task| task.unwrap().path()).find(|task| {
-            fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == thread)
-        });
+        let task = fs::read_dir(tasks)
+            .unwrap()
+            .map(|task| task.unwrap().path())
+            .find(|task| fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == thread));
         let task = task.unwrap().file_name().unwrap().to_str().unwrap().to_owned();
         let mut command = Command::new("strace");
         command.args(["-p", &task, "-o", "/dev/null", "-e", "inject=futex:delay_enter=60000000"]);
@@ -173,10 +171,8 @@ impl<'a> Watched<'a> {
     pub(crate) fn start(stage: &'a Stage<'a>, rules: &[(&str, String)], alertmanager: &Path) -> Self {
         let mut targets = String::new();
         for (name, _) in AGENTS {
-            targets += &format!(
-                "  - {{targets: ['127.0.0.1:{}'], labels: {{instance: {name}}}}}\n",
-                port(name)
-            );
+            targets +=
+                &format!("  - {{targets: ['127.0.0.1:{}'], labels: {{instance: {name}}}}}\n", port(name));
         }
         for (file, text) in rules {
             fs::write(stage.file(file), text).unwrap();

@@ -72,6 +72,22 @@ fn calls_are_found_by_their_encoded_identifier() {
 }
 
 #[test]
+fn evidence_is_a_file_to_be_saved() {
+    let server = Running::plain();
+    for accept in ["*/*", "application/x-pcapng", "application/octet-stream"] {
+        let file = server.ask("GET", "/api/calls/bad/pcap", &[&format!("Accept: {accept}")]);
+        assert_eq!((file.status, file.text()), (200, "\n\r\r\n"));
+        assert_eq!(file.header("content-type"), Some("application/x-pcapng"));
+        assert_eq!(file.header("content-disposition"), Some("attachment; filename=\"x-1.pcapng\""));
+    }
+    assert_eq!(server.ask("GET", "/api/calls/bad/pcap", &["Accept: text/html"]).status, 406);
+    let none = server.get("/api/calls/a%2Fb/pcap");
+    assert_eq!((none.status, none.json()["error"].as_str()), (404, Some("nothing of a/b")));
+    assert_eq!(server.ask("POST", "/api/calls/bad/pcap", &[]).status, 405);
+    assert_eq!(server.get("/api/calls/bad/pcap/").status, 404);
+}
+
+#[test]
 fn errors_are_json_and_name_the_request() {
     let server = Running::plain();
     let missing = server.ask("GET", "/nothing", &["X-Request-ID: my-7"]);

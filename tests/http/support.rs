@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use sidetone::http::{Condition, Content, Format, Health, Later, Listeners, Part, Query, Refusal};
+use sidetone::http::{Condition, Content, Download, Format, Health, Later, Listeners, Part, Query, Refusal};
 use sidetone::http::{Server, Settings, Snapshot, WebConfig};
 use tokio::sync::{Notify, oneshot};
 
@@ -58,6 +58,15 @@ impl Content for Shop {
 
     fn call<'a>(&'a self, id: &'a str) -> Later<'a, Result<Option<Vec<u8>>, Refusal>> {
         Box::pin(async move { Ok((id != "gone").then(|| serde_json::to_vec(id).unwrap())) })
+    }
+
+    fn evidence<'a>(&'a self, id: &'a str) -> Later<'a, Result<Result<Download, String>, Refusal>> {
+        Box::pin(async move {
+            Ok(match id {
+                "bad" => Ok(Download { name: "x-1.pcapng".into(), bytes: b"\x0a\x0d\x0d\x0a".to_vec() }),
+                _ => Err(format!("nothing of {id}")),
+            })
+        })
     }
 
     fn streams<'a>(&'a self, _: &'a Query) -> Later<'a, Result<Vec<u8>, Refusal>> {

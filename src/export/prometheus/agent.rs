@@ -3,6 +3,7 @@
 use crate::Stamp;
 use crate::http::Snapshot;
 
+use super::evidence::EvidenceMetrics;
 use super::family::{Counters, Declare, Gauges, Histograms, ReadyHistograms, RealCounters, RealGauges};
 use super::hep::{HepMetrics, HepStats};
 use super::logs::{LogMetrics, LogStats};
@@ -25,6 +26,8 @@ pub struct AgentStats {
     pub hep: HepStats,
     /// What became of traces; `None` where there are none.
     pub traces: Option<TraceStats>,
+    /// What became of evidence; `None` where there is none.
+    pub evidence: Option<crate::evidence::Snapshot>,
     /// What was sent to Loki; `None` where nothing is.
     pub loki: Option<crate::export::loki::Counters>,
     /// What was read of other programs' files.
@@ -75,6 +78,7 @@ pub(super) struct AgentMetrics {
     http: HttpMetrics,
     hep: HepMetrics,
     traces: TraceMetrics,
+    evidence: EvidenceMetrics,
     shipping: ShippingMetrics,
     logs: LogMetrics,
 }
@@ -110,6 +114,7 @@ impl AgentMetrics {
             http: HttpMetrics::declare(on),
             hep: HepMetrics::declare(on),
             traces: TraceMetrics::declare(on),
+            evidence: EvidenceMetrics::declare(on),
             shipping: ShippingMetrics::declare(on),
             logs: LogMetrics::declare(on),
         }
@@ -150,6 +155,9 @@ impl AgentMetrics {
         self.hep.set(&stats.hep);
         if let Some(traces) = &stats.traces {
             self.traces.set(traces);
+        }
+        if let Some(evidence) = &stats.evidence {
+            self.evidence.set(evidence);
         }
         self.shipping.set(stats.loki.as_ref(), &stats.tails, tail_overflow);
         self.logs.set(&stats.logs);

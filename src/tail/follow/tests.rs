@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::fs::{self, File};
 use std::io::Write;
 
 use super::*;
