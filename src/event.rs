@@ -80,6 +80,17 @@ pub struct Mirrored<'a> {
     pub bytes: &'a [u8],
 }
 
+/// A hash with a key of each observer's own: it names a flow to those who listen to that observer. It is none of what was
+/// measured, and not shown: two observers of the same packets tell the same.
+#[derive(Clone, Copy, Default)]
+pub struct FlowName(pub u32);
+
+impl std::fmt::Debug for FlowName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("_")
+    }
+}
+
 /// Header of an RTP packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heard {
@@ -526,9 +537,9 @@ pub struct Stream {
     pub rtcp: Option<Rtcp>,
     /// Windows measured, and how many were tainted by drops at the tap.
     pub windows: u64,
-    /// What its packets are called in [`Heard`]: a hash, with a key of each observer's own.
+    /// What its packets are called in [`Heard`].
     #[serde(skip)]
-    pub flow: u32,
+    pub flow: FlowName,
     /// Why a number is absent.
     #[serde(skip_serializing_if = "Why::is_empty")]
     pub why: Why,
@@ -592,7 +603,7 @@ impl Stream {
             early: false,
             rtcp: None,
             windows: 0,
-            flow: 0,
+            flow: FlowName::default(),
             why: Why::new(),
         }
     }

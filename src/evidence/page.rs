@@ -129,7 +129,7 @@ impl Ended {
     pub(super) fn of(stream: &Stream) -> Option<Self> {
         Some(Self {
             serial: serial(&stream.id)?,
-            flow: stream.flow,
+            flow: stream.flow.0,
             ssrc: u32::from_str_radix(stream.ssrc.strip_prefix("0x")?, 16).ok()?,
             source: stream.source,
             destination: stream.destination,
