@@ -21,7 +21,7 @@ $(SIDETONE): FORCE
 test: fuzz
 	tests/tools.sh cc pcap-config tshark promtool prometheus curl openssl ip tcpreplay setpriv setcap strace systemd-analyze systemd-nspawn
 	tests/tools.sh tcpdump ethtool kamailio rtpengine sipp baresip prometheus-process-exporter
-	tests/tools.sh dpkg-shlibdeps strip rpmbuild schemas
+	tests/tools.sh dpkg-shlibdeps strip rpmbuild schemas buildah perl jq xxd logrotate logstash-parser rotel-agent
 	tests/tools.sh prometheus-alertmanager amtool musl-gcc libjemalloc.so.2
 	$(CARGO) test --locked
 
@@ -63,7 +63,7 @@ clean:
 
 # Packages in target/package.
 package:
-	tests/tools.sh cc pcap-config dpkg-shlibdeps strip rpmbuild musl-gcc
+	tests/tools.sh cc pcap-config dpkg-shlibdeps strip rpmbuild musl-gcc python3
 	packaging/package.sh
 
 FORCE:

@@ -1,7 +1,7 @@
 #!/bin/sh
 # package.sh: packages of this version in target/package. The .deb holds the program as it is built here, with libpcap;
 # the .rpm, the archive and the container image one that is linked statically against musl and captures by the ring alone:
-# it runs on any distribution. Needs dpkg-dev and binutils; rpmbuild, musl-gcc and Rust's musl target for the rest.
+# it runs on any distribution. Needs dpkg-dev and binutils; rpmbuild, python3, musl-gcc and Rust's musl target for the rest.
 set -eu
 cd "$(dirname "$0")/.."
 cargo=${CARGO:-cargo}
@@ -20,13 +20,16 @@ elif [ ! -d "$(rustc --print target-libdir --target "$target")" ]; then
 else
     $cargo build --release --locked --target "$target" --no-default-features --features tls
     program=target/$target/release/sidetone
-    cp "$program" "$into/sidetone" && strip "$into/sidetone"
     packaging/stage.sh "$program" "$into/root"
     version=$("$program" --version | sed 's/.* //')
     tar -C "$into/root" --owner 0 --group 0 --sort name -czf "$into/sidetone-$version-$(uname -m).tar.gz" .
     rm -rf "$into/root"
     echo "$PWD/$into/sidetone-$version-$(uname -m).tar.gz"
-    echo "$PWD/$into/sidetone: for packaging/container/Containerfile"
+    if command -v python3 >/dev/null 2>&1; then
+        packaging/image.sh "$program" "$into"
+    else
+        echo "package: no container image: python3 is missing" >&2
+    fi
     if command -v rpmbuild >/dev/null 2>&1; then
         packaging/rpm.sh "$program" "$into"
     else

@@ -14,7 +14,7 @@ use std::net::IpAddr;
 use std::num::NonZeroU32;
 
 use crate::Stamp;
-use crate::event::{self, Registration, SipTransport, Transfer, Via};
+use crate::event::{self, Binding, Registration, SipTransport, Transfer, Via};
 use crate::limits::Limits;
 use crate::sip::sdp::Session;
 use crate::sip::{CSeq, Message, Method, StartLine};
@@ -22,6 +22,7 @@ use crate::wire::Endpoint;
 
 mod attempt;
 mod begin;
+mod binding;
 pub mod classify;
 mod counters;
 mod dialog;
@@ -153,6 +154,8 @@ pub enum Notice {
     Joined(CallKey, CallKey),
     /// A registration attempt is over.
     Registration(Registration),
+    /// The last binding of an address of record ran out.
+    Expired(Binding),
     /// A transfer has an outcome.
     Transfer(Transfer),
 }

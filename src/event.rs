@@ -169,6 +169,8 @@ pub enum Event {
     Call(Call),
     /// A registration attempt is over.
     Registration(Registration),
+    /// The last binding of an address of record ran out, and nobody had renewed it (MEAS 5.8).
+    Expired(Binding),
     /// A media stream is over, or the capture is.
     Stream(Stream),
     /// An endpoint told its own view.
@@ -376,6 +378,27 @@ pub struct Registration {
     /// Last 401, 407 or 423 that the client was to answer.
     #[serde(skip)]
     pub sent_back: Option<Stamp>,
+}
+
+/// A registration that ran out.
+#[derive(Clone, Debug)]
+pub struct Binding {
+    /// Call-ID of the last REGISTER that was accepted.
+    pub call_id: String,
+    /// Address of record: the To URI.
+    pub aor: String,
+    /// Who sent it.
+    pub source: Endpoint,
+    /// Who took it.
+    pub destination: Endpoint,
+    /// What carried it.
+    pub transport: SipTransport,
+    /// How it reached us.
+    pub via: Via,
+    /// When it was accepted.
+    pub accepted: Stamp,
+    /// When it ran out.
+    pub end: Stamp,
 }
 
 /// Outcome of a registration attempt.

@@ -3,13 +3,17 @@
 //! ```text
 //! inotify, or a look now and then -> Follower -> lines -> rules -> Families -> /metrics
 //!                                        |             \-> Loki's spool, with how far the file was read
+//!                                        |             \-> where the application log goes, if that is asked for
 //!                                    Positions (disk)
 //! ```
 //!
 //! One thread does it for all tails. A line goes into the spool together with its position in one write, so that it is
 //! neither lost nor read twice whenever the agent dies; the positions file follows.
 
+mod body;
 mod follow;
+mod identity;
+mod json;
 mod lines;
 pub mod metric;
 mod names;
@@ -24,6 +28,9 @@ pub use relay::Shown;
 pub use rule::Rule;
 pub use run::{Reader, Stats, open};
 
+/// Component of lines that are relayed.
+pub const COMPONENT: &str = "tail";
+
 /// One `[[tail]]`.
 #[derive(Clone, Debug)]
 pub struct Settings {
@@ -37,7 +44,9 @@ pub struct Settings {
     pub from_start: bool,
     /// They are sent to Loki.
     pub send: bool,
-    /// Labels there.
+    /// They go where the application log goes, too.
+    pub relay: bool,
+    /// Labels of them.
     pub labels: Vec<(String, String)>,
     /// Field of JSON with the time of a line; otherwise it is when it was read.
     pub timestamp: Option<String>,
@@ -65,6 +74,7 @@ impl Default for Settings {
             format: Format::Json,
             from_start: false,
             send: true,
+            relay: false,
             labels: Vec::new(),
             timestamp: None,
             line_bytes: 64 << 10,

@@ -94,7 +94,7 @@ impl Traces {
                 }
             }
             Event::Stream(stream) => self.pending.forget(stream),
-            Event::Answered(_) | Event::Report(_) => {}
+            Event::Answered(_) | Event::Expired(_) | Event::Report(_) => {}
         }
         Vec::new()
     }

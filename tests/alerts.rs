@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use needs::has;
-use prometheus::{Served, prometheus};
+use prometheus::{Served, asked, prometheus};
 use serde_json::Value;
 
 #[test]
@@ -88,12 +88,10 @@ fn the_example_of_alertmanager_is_accepted() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// The shipped rules, with the one change that an alert need not last: how long each must is shown by promtool's tests,
-/// and here nobody waits for it. What they look at is history that is filled in: agents whose exposition was written
-/// while simulated calls were played to them, one of them well and one ill, and one of made-up series for what no call
-/// shows.
+/// What takes hours, by agents whose exposition was written while simulated calls were played to them; `alerts_live.rs`
+/// has the rest. The rules are the shipped ones, but no alert need last: how long each must is shown by promtool's tests.
 #[test]
-fn a_well_agent_raises_no_alert_and_ill_ones_raise_each() {
+fn simulated_hours_raise_what_they_deserve_and_well_ones_nothing() {
     if !has("promtool") || !has("prometheus") || !has("prometheus-alertmanager") {
         return;
     }
@@ -132,32 +130,21 @@ fn a_well_agent_raises_no_alert_and_ill_ones_raise_each() {
         ),
     );
 
-    let deserved = alerts();
-    let raised = || {
-        alertmanager.json("/api/v2/alerts").map_or_else(Vec::new, |alerts| alerts.as_array().unwrap().clone())
-    };
-    let names = || raised().iter().map(|alert| label(alert, "alertname")).collect::<BTreeSet<_>>();
-    let all = patience::within(120, || names() == deserved);
-    let missing: Vec<_> = deserved.difference(&names()).cloned().collect();
-    assert!(all, "never raised: {missing:?}\n{}", server.get("/api/v1/alerts").unwrap_or_default());
-
-    for alert in raised() {
-        assert_ne!(label(&alert, "instance"), history::WELL, "{alert}");
-        for text in alert["annotations"].as_object().unwrap().values() {
-            let text = text.as_str().unwrap();
-            assert!(!text.contains("no value") && !text.contains("error"), "{alert}");
-        }
-        let page = alert["annotations"]["runbook_url"].as_str().unwrap().to_owned();
-        assert_eq!(page, format!("docs/runbooks/{}.md", label(&alert, "alertname")));
-    }
-    // What the played calls themselves deserve.
-    let of_calls: BTreeSet<_> = raised()
+    let deserved: BTreeSet<(String, String)> = history::agents()
         .iter()
-        .filter(|alert| label(alert, "instance") == history::ILL)
-        .map(|alert| label(alert, "alertname"))
+        .filter_map(|agent| Some((agent.name.to_owned(), agent.deserves?.to_owned())))
         .collect();
-    let expected = ["HighCallSetupFailureRate", "HighRTPPacketLoss", "HighRegistrationFailureRate", "LowMOS"];
-    assert_eq!(of_calls, expected.map(str::to_owned).into());
+    let raised = || {
+        let alerts = alertmanager.json("/api/v2/alerts").unwrap_or_default();
+        let alerts = alerts.as_array().cloned().unwrap_or_default();
+        let named = alerts.iter().map(|alert| (label(alert, "instance"), label(alert, "alertname")));
+        named.collect::<BTreeSet<_>>()
+    };
+    let all = patience::within(120, || raised() == deserved);
+    assert!(all, "{:?}\n{}", raised(), server.get("/api/v1/alerts").unwrap_or_default());
+    // The rules had something to look at.
+    let seen = asked(&server, "sum(trunk:sip_setups:increase5m{instance=\"well\"}) > 20").unwrap();
+    assert!(!seen.is_empty());
 }
 
 fn label(alert: &Value, name: &str) -> String {

@@ -157,6 +157,7 @@ fn count(events: &mut BTreeMap<&'static str, u64>, event: &Event) {
         Event::Report(_) => "reports",
         Event::Window(_) => "windows",
         Event::Transfer(_) => "transfers",
+        Event::Expired(_) => "expired registrations",
     };
     *events.entry(kind).or_default() += 1;
 }

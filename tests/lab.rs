@@ -19,14 +19,24 @@ use stage::{Lab, Seen, Watch, sum, with};
 mod beside;
 #[path = "lab/browser.rs"]
 mod browser;
+#[path = "lab/lines.rs"]
+mod lines;
+#[path = "lab/memory.rs"]
+mod memory;
+#[path = "support/needs.rs"]
+mod needs;
 #[path = "support/patience.rs"]
 mod patience;
 #[path = "lab/reports.rs"]
 mod reports;
+#[path = "logs/schema.rs"]
+mod schema;
 #[path = "support/skipped.rs"]
 mod skipped;
 #[path = "lab/stage.rs"]
 mod stage;
+#[path = "support/tracefs.rs"]
+mod tracefs;
 #[path = "lab/wire.rs"]
 mod wire;
 
@@ -56,6 +66,17 @@ fn clean_calls() {
     assert_eq!(sum(&seen.live, "voip_sip_early_media_total"), 1);
     let challenged = seen.calls().iter().filter(|call| call["challenged"] == true).count();
     assert_eq!(challenged, 2, "one call a call, though its INVITE came twice");
+    seen.lines.judge_application(
+        seen.calls(),
+        &[
+            ("call answered", "", 0, 11),
+            ("call ended", "answered", 200, 11),
+            ("call transferred", "", 200, 1),
+            ("registered", "accepted", 200, 3),
+        ],
+    );
+    seen.lines.judge_diagnostics(&seen.report, 11, 11);
+    seen.lines.judge_audit(samples.len());
     seen.assert_live_equals_offline();
     seen.assert_hep_equals_wire();
 }
@@ -78,7 +99,7 @@ fn calls_that_fail_among_others() {
         lab.call("register:200", 2, "reg", "-key user u5 -au u5 -ap pw-u5"),
         lab.call("register:401", 1, "reg", "-key user u6 -au u6 -ap wrong"),
     ];
-    watch.sample(&mut callers);
+    let samples = watch.sample(&mut callers);
     callers.into_iter().for_each(stage::Caller::succeed);
     let seen = watch.finish(14, 2, 3);
     let results = [
@@ -94,6 +115,24 @@ fn calls_that_fail_among_others() {
     judge_calls(&seen, 14, &results);
     assert_eq!(with(&seen.live, "voip_registration_total", "success"), 2);
     assert_eq!(with(&seen.live, "voip_registration_total", "failure"), 1);
+    seen.lines.judge_application(
+        seen.calls(),
+        &[
+            ("call answered", "", 0, 2),
+            ("call ended", "answered", 200, 2),
+            ("call failed", "failed", 486, 3),
+            ("routing failed", "failed", 500, 2),
+            ("call cancelled", "cancelled", 487, 2),
+            ("routing failed", "failed", 408, 1),
+            ("call redirected", "redirected", 302, 1),
+            ("routing failed", "failed", 503, 1),
+            ("routing failed", "failed", 404, 2),
+            ("registered", "accepted", 200, 2),
+            ("registration failed", "refused", 401, 1),
+        ],
+    );
+    seen.lines.judge_diagnostics(&seen.report, 14, 2);
+    seen.lines.judge_audit(samples.len());
     seen.assert_live_equals_offline();
     seen.assert_hep_equals_wire();
 }
@@ -119,6 +158,10 @@ fn calls_over_tcp_and_websocket() {
     }
     let most = samples.iter().map(confirmed).max();
     assert!(most <= Some(8) && most >= Some(6), "{most:?} calls at a time");
+    seen.lines
+        .judge_application(seen.calls(), &[("call answered", "", 0, 8), ("call ended", "answered", 200, 8)]);
+    seen.lines.judge_diagnostics(&seen.report, 8, 8);
+    seen.lines.judge_audit(samples.len());
     judge_setup(&lab, &seen, 0.0);
     seen.assert_live_equals_offline();
     seen.assert_hep_equals_wire();
@@ -141,6 +184,10 @@ fn calls_over_a_bad_cable() {
     let lost = judge_loss(&lab, &seen);
     assert!(lost > 30, "the cable has lost {lost}");
     judge_reports(&lab, &seen);
+    seen.lines
+        .judge_application(seen.calls(), &[("call answered", "", 0, 9), ("call ended", "answered", 200, 9)]);
+    seen.lines.judge_diagnostics(&seen.report, 9, 9);
+    seen.lines.judge_audit(samples.len());
     seen.assert_live_equals_offline();
     seen.assert_hep_equals_wire();
 }

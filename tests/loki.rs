@@ -4,10 +4,18 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test that cannot run its subject has failed")]
 #![allow(clippy::disallowed_types, reason = "a test of what waits waits by the clock")]
 
+#[cfg(feature = "tls")]
+#[path = "support/certificates.rs"]
+mod certificates;
 #[path = "loki/double.rs"]
 mod double;
 #[path = "support/patience.rs"]
 mod patience;
+#[cfg(feature = "tls")]
+#[path = "loki/secured.rs"]
+mod secured;
+#[path = "loki/server.rs"]
+mod server;
 #[path = "support/skipped.rs"]
 mod skipped;
 
@@ -18,7 +26,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use double::{Double, Fault};
 use patience::within;
@@ -66,6 +74,12 @@ impl Running {
             let call_id = format!("call-{number}");
             self.outlet.put(&[self.outlet.kept(&line, [("call_id", call_id.as_str())])], None);
         }
+    }
+
+    /// Requests that failed for this reason.
+    fn failures(&self, reason: &str) -> u64 {
+        let failures = self.outlet.counters().failures;
+        failures.iter().find(|(why, _)| *why == reason).map_or(0, |(_, count)| *count)
     }
 
     fn end(self) {
@@ -157,10 +171,24 @@ fn agent(config: &Path) -> Child {
         .args(["demo", "--config"])
         .arg(config)
         .env("SIDETONE_HTTP_LISTEN", "127.0.0.1:0")
+        .env_remove(server::ASKED)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .unwrap()
+}
+
+/// By SIGTERM, once it listens to signals.
+fn end(mut agent: Child) {
+    let status = format!("/proc/{}/status", agent.id());
+    let catches = || {
+        let text = fs::read_to_string(&status).unwrap();
+        let caught = text.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap().trim();
+        u64::from_str_radix(caught, 16).unwrap() & 1 << (15 - 1) != 0
+    };
+    assert!(within(30, catches));
+    assert!(Command::new("kill").args(["-TERM", &agent.id().to_string()]).status().unwrap().success());
+    assert!(agent.wait().unwrap().success());
 }
 
 #[test]
@@ -196,102 +224,9 @@ fn an_agent_that_is_killed_goes_on_where_it_was() {
         child.kill().unwrap();
         child.wait().unwrap();
     }
-    let mut child = agent(&config);
-    // Until it listens to signals, too.
-    thread::sleep(Duration::from_secs(2));
+    let child = agent(&config);
     let all = within(60, || double.lines() == written);
-    let status = Command::new("kill").args(["-TERM", &child.id().to_string()]).status().unwrap();
-    assert!(status.success() && child.wait().unwrap().success());
+    end(child);
     assert!(all, "{} of {written}", double.lines());
     assert_whole(&double, "app", written as u64);
-}
-
-/// qryn over chdb, where `tests/tools.sh loki` has put them.
-#[test]
-fn a_server_with_lokis_api_gives_the_lines_back() {
-    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/loki");
-    if !tools.join("made").exists() {
-        return skipped::skipped("no server with Loki's API: tests/tools.sh loki installs one, of 1 GB");
-    }
-    let data = tempfile::tempdir().unwrap();
-    let (database, port) = (free_port(), free_port());
-    let log = File::create(data.path().join("log")).unwrap();
-    let mut servers = vec![
-        Command::new(tools.join("python/bin/python"))
-            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/loki/database.py"))
-            .args([database.to_string(), data.path().join("data").display().to_string()])
-            .stdout(log.try_clone().unwrap())
-            .stderr(log.try_clone().unwrap())
-            .spawn()
-            .unwrap(),
-    ];
-    assert!(within(60, || std::net::TcpStream::connect(("127.0.0.1", database)).is_ok()));
-    servers.push(
-        Command::new("node")
-            .arg("qryn_node.js")
-            .current_dir(tools.join("node_modules/qryn"))
-            .envs([
-                ("CLICKHOUSE_SERVER", "127.0.0.1"),
-                ("CLICKHOUSE_PORT", &database.to_string()),
-                ("CLICKHOUSE_DB", "qryn"),
-                ("CLICKHOUSE_AUTH", "default:"),
-                ("HOST", "127.0.0.1"),
-                ("PORT", &port.to_string()),
-            ])
-            .stdout(log.try_clone().unwrap())
-            .stderr(log)
-            .spawn()
-            .unwrap(),
-    );
-    let is_ready = within(60, || get(port, "/ready").is_some());
-    let found = is_ready.then(|| push_and_query(data.path(), port));
-    for server in &mut servers {
-        server.kill().unwrap();
-        server.wait().unwrap();
-    }
-    let said = fs::read_to_string(data.path().join("log")).unwrap_or_default();
-    let (sent, found) = found.unwrap_or_else(|| panic!("it did not start: {said}"));
-    assert_eq!(sent, found, "{said}");
-}
-
-fn push_and_query(directory: &Path, port: u16) -> (Vec<String>, Vec<String>) {
-    let settings = settings(&format!("http://127.0.0.1:{port}"));
-    let running = start(settings, &directory.join("spool"));
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
-    let sent: Vec<_> = (0..200).map(|number| format!("line {number:03} \u{fc} \"quoted\"")).collect();
-    for (number, text) in sent.iter().enumerate() {
-        // qryn gives times back as JSON numbers, which cannot tell nanoseconds apart.
-        let nanos = now + number as u64 * 1_000_000;
-        let line = Line { stream: "application", nanos, level: Some("info"), labels: &[], text };
-        running.outlet.put(&[running.outlet.kept(&line, [("call_id", "abc")])], None);
-    }
-    assert!(within(60, || running.outlet.counters().sent == 200), "{:?}", running.outlet.counters());
-    running.end();
-    let (from, to) = (now / 1_000_000_000 - 60, now / 1_000_000_000 + 60);
-    let query = format!(
-        "/loki/api/v1/query_range?direction=forward&limit=1000&start={from}000000000&end={to}000000000&query=\
-         %7Bjob%3D%22sidetone%22%2Cstream%3D%22application%22%7D"
-    );
-    let mut found = Vec::new();
-    within(30, || {
-        let Some(answer) = get(port, &query) else { return false };
-        let json: serde_json::Value = serde_json::from_str(&answer).unwrap_or_default();
-        let streams = json["data"]["result"].as_array().cloned().unwrap_or_default();
-        let values =
-            streams.iter().flat_map(|stream| stream["values"].as_array().cloned().unwrap_or_default());
-        found = values.filter_map(|value| value[1].as_str().map(str::to_owned)).collect();
-        found.len() >= 200
-    });
-    found.sort();
-    (sent, found)
-}
-
-fn get(port: u16, path: &str) -> Option<String> {
-    let url = format!("http://127.0.0.1:{port}{path}");
-    let answer = Command::new("curl").args(["-fsS", "-m", "20", &url]).output().ok()?;
-    answer.status.success().then(|| String::from_utf8_lossy(&answer.stdout).into_owned())
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

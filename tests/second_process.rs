@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 use sidetone::process::memory::Remote;
-use sidetone::process::pools::pools;
+use sidetone::process::pools::Roots;
 
 use needs::root_with;
 use patience::within;
@@ -25,6 +25,12 @@ mod patience;
 mod skipped;
 #[path = "heap/target.rs"]
 mod target;
+
+fn pools(
+    memory: &Remote,
+) -> Result<Vec<sidetone::process::privileged::Pool>, sidetone::process::memory::Fault> {
+    Roots::find(memory)?.pools(memory)
+}
 
 /// A running agent, and a directory of its own.
 struct Agent {

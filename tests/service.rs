@@ -9,6 +9,8 @@
 mod agent;
 #[path = "service/boot.rs"]
 mod boot;
+#[path = "service/drop_ins.rs"]
+mod drop_ins;
 #[path = "support/needs.rs"]
 mod needs;
 #[path = "support/patience.rs"]
@@ -21,6 +23,10 @@ mod rights;
 mod skipped;
 #[path = "support/boot.rs"]
 mod system;
+#[path = "heap/target.rs"]
+mod target;
+#[path = "support/tracefs.rs"]
+mod tracefs;
 #[path = "service/unit.rs"]
 mod unit;
 #[path = "service/watchdog.rs"]

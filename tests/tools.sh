@@ -53,15 +53,27 @@ bring_schemas() {
         mv "$kept/schemas/compose/compose/config/compose_spec.json" "$kept/schemas/"
 } 2>/dev/null
 
+# The grammar of Logstash's pipelines, which is written down for Python; Logstash itself is in no distribution.
+bring_logstash_parser() {
+    [ ! -d "$kept/logstash" ] || return 0
+    python3 -m pip install --quiet --target "$kept/logstash" logstash-pipeline-parser==0.0.3
+} 2>/dev/null
+
 # A server with Loki's API: npm's qryn over PyPI's chdb, in target/tools/loki. 1 GB, so only when it is asked for.
 make_loki() {
     loki="$kept/loki"
     [ ! -e "$loki/made" ] || return 0
     rm -rf "$loki"
     mkdir -p "$loki"
-    (cd "$loki" && python3 -m venv python && python/bin/pip install -q chdb && npm init -y >/dev/null &&
-        npm install --ignore-scripts --no-audit --no-fund --silent qryn && touch made) >&2 ||
+    (cd "$loki" && python3 -m venv python && python/bin/pip install -q chdb==4.4.0 && npm init -y >/dev/null &&
+        npm install --ignore-scripts --no-audit --no-fund --silent qryn@3.2.39 && touch made) >&2 ||
         echo "tools: no server with Loki's API could be installed" >&2
+}
+
+# A collector of traces: PyPI's rotel.
+bring_rotel() {
+    python3 -m venv "$kept/rotel" && "$kept/rotel/bin/python" -m pip install --quiet rotel==0.0.1a15 &&
+        mkdir -p "$kept/bin" && (cd "$kept/bin" && ln -sf ../rotel/lib/python3*/site-packages/rotel/rotel-agent .)
 }
 
 if [ "${1:-}" = loki ]; then
@@ -132,6 +144,8 @@ else
         rpmbuild) apt_install rpm ;;
         musl-gcc) apt_install musl-tools ;;
         schemas) bring_schemas ;;
+        logstash-parser) bring_logstash_parser ;;
+        rotel-agent) bring_rotel ;;
         libjemalloc.so.2) apt_install libjemalloc2 ;;
         *) apt_install "$tool" ;;
         esac || echo "tools: $tool could not be installed" >&2

@@ -65,6 +65,7 @@ fn check(event: &Event) {
             assert!(registration.delay.is_none_or(|delay| delay.is_finite() && delay >= 0.0));
         }
         Event::Window(window) => assert!(window.lost <= window.expected, "{window:?}"),
+        Event::Expired(binding) => assert!(binding.accepted <= binding.end, "{binding:?}"),
         Event::Report(_) | Event::Transfer(_) | Event::Answered(_) => {}
     }
 }

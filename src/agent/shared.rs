@@ -168,13 +168,17 @@ impl Shared {
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => break,
             }
-            if is_due(&mut next, now(), LOOK_NANOS) {
+            if is_due(&mut next, now(), LOOK_NANOS) && project::Told::is_wanted(&self.logs) {
                 self.wanted.store(true, Ordering::Release);
             }
         }
     }
 
     fn tell_totals(&self, told: &mut project::Told, live: &Live) {
+        // The capture thread makes one more when it ends.
+        if !told.is_due(now()) && !self.stop.load(Ordering::Acquire) {
+            return;
+        }
         let dropped = self.sources().iter().map(|(name, counted)| (name.clone(), counted.drops)).collect();
         told.tell(&self.logs, now(), dropped, self.lost_events.load(Ordering::Relaxed), &live.totals);
     }

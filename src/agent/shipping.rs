@@ -71,7 +71,8 @@ impl Shipping {
             let shown = Arc::new(move |line: &str| policy.text(line));
             let positions = state.join("tail.positions");
             let reader = tail::open(settings.tails.clone(), &positions, outlet, shown)
-                .map_err(|error| broken(&error))?;
+                .map_err(|error| broken(&error))?
+                .with_logs(logs.logs().clone());
             shipping.write.push(state.clone());
             shipping.read.extend(reader.directories());
             shipping.told.tails = reader.stats();

@@ -34,8 +34,9 @@ pub(super) fn open(config: &Config, shared: &Arc<Shared>) -> Result<Option<(Tell
     if !config.otlp.is_on() {
         return Ok(None);
     }
-    let (outbox, exporter) = export::open(config.otlp.export.clone()).map_err(Failure::broken)?;
-    let traces = Traces::new(&config.otlp.traces(USUAL_SHARE, None));
+    let (traces, sending) = config.otlp.split(USUAL_SHARE, None);
+    let (outbox, exporter) = export::open(sending).map_err(Failure::broken)?;
+    let traces = Traces::new(&traces);
     Ok(Some((Teller { traces, outbox, shared: Arc::clone(shared) }, exporter)))
 }
 

@@ -25,12 +25,12 @@ impl Sending {
     /// To where the command line says; `None` if it says nothing.
     pub fn start(args: &Analyze, config: &Config) -> Result<Option<Self>, String> {
         let Some(endpoint) = &args.otlp else { return Ok(None) };
-        let mut settings = config.export.clone();
+        let place = args.files.first().map(|file| file.display().to_string());
+        let (traces, mut settings) = config.split(1.0, place);
         settings.endpoint = Some(endpoint.clone());
         settings.retry = settings.retry.min(PATIENCE);
         settings.flush = PATIENCE;
-        let place = args.files.first().map(|file| file.display().to_string());
-        let traces = Traces::new(&config.traces(1.0, place));
+        let traces = Traces::new(&traces);
         let most = settings.queue_spans / 2;
         let (outbox, exporter) = export::open(settings).map_err(|error| error.to_string())?;
         let stop = Arc::new(AtomicBool::new(false));

@@ -3,12 +3,10 @@
 //! An attempt runs from the first REGISTER of a (Call-ID, From-tag) to its outcome, over challenges and 423.
 //! A refresh of the same name is a new attempt.
 
-use std::cmp::Reverse;
-use std::collections::BinaryHeap;
-
 use super::Notice;
+use super::binding::{Bindings, Contact, Holder};
 use super::counters::Counters;
-use super::fingerprint::{FingerprintMap, Fingerprints, Names};
+use super::fingerprint::{Fingerprints, Names};
 use super::hop::{Hop, SWAP_NANOS};
 use super::pending::Pending;
 use super::text::Text;
@@ -46,13 +44,6 @@ struct Open {
     expires: Option<u32>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Contact {
-    None,
-    All,
-    One(u64),
-}
-
 impl Registrations {
     pub(super) fn new(limit: usize) -> Self {
         Self { open: Pending::new(limit, NO_FINAL), bindings: Bindings::new(limit) }
@@ -87,7 +78,7 @@ impl Registrations {
         }
     }
 
-    /// Ends what had no answer for 32 s; forgets bindings that ran out.
+    /// Ends what had no answer for 32 s; tells of bindings that ran out.
     pub(super) fn expire(&mut self, now: Stamp, notices: &mut Vec<Notice>) {
         while let Some(open) = self.open.expired(now) {
             let result = match open.waiting {
@@ -96,7 +87,7 @@ impl Registrations {
             };
             notices.push(open.record(Some(result), open.waiting, None, None, None));
         }
-        self.bindings.expire(now);
+        self.bindings.expire(now, |expired| notices.push(Notice::Expired(expired)));
     }
 
     /// End of the capture.
@@ -107,7 +98,7 @@ impl Registrations {
 
     /// Bindings that have not run out.
     pub(super) fn bindings(&self) -> usize {
-        self.bindings.count
+        self.bindings.len()
     }
 
     pub(super) fn open(&self) -> usize {
@@ -211,7 +202,8 @@ impl Registrations {
         }
         let unregister = open.expires == Some(0);
         let granted = if unregister { Some(0) } else { m.contact_expires.or(m.expires).or(open.expires) };
-        counters.bindings_evicted += self.bindings.bind(open.aor, open.contact, at.stamp, granted);
+        let holder = Holder::new(&open.text, &open.hop, at.stamp);
+        counters.bindings_evicted += self.bindings.bind(open.aor, open.contact, holder, granted);
         let result = if unregister { RegistrationResult::Unregister } else { result };
         let delay = at.stamp.seconds_since(open.start).max(0.0);
         notices.push(open.record(Some(result), Some(status), Some(at.stamp), Some(delay), granted));
@@ -259,99 +251,5 @@ fn wish(m: &Message<'_>, fingerprints: &Fingerprints) -> (Contact, Option<u32>) 
     }
 }
 
-/// Bindings by address of record, until they run out.
-#[derive(Debug)]
-struct Bindings {
-    of: FingerprintMap<Vec<(u64, Stamp)>>,
-    /// (end, address of record); an entry may be outdated.
-    ends: BinaryHeap<Reverse<(Stamp, u64)>>,
-    count: usize,
-    limit: usize,
-}
-
-impl Bindings {
-    fn new(limit: usize) -> Self {
-        Self { of: FingerprintMap::default(), ends: BinaryHeap::new(), count: 0, limit: limit.max(1) }
-    }
-
-    /// A REGISTER was accepted. Returns how many bindings had to make room.
-    fn bind(&mut self, aor: u64, contact: Contact, now: Stamp, granted: Option<u32>) -> u64 {
-        match (contact, granted) {
-            (Contact::None, _) | (Contact::One(_), None) => 0,
-            (Contact::All, _) => {
-                self.count -= self.of.remove(&aor).map_or(0, |bindings| bindings.len());
-                0
-            }
-            (Contact::One(contact), Some(0)) => {
-                self.release(aor, |&(bound, _)| bound != contact);
-                0
-            }
-            (Contact::One(contact), Some(seconds)) => {
-                let end = now.plus_seconds(u64::from(seconds));
-                let bindings = self.of.entry(aor).or_default();
-                if let Some(binding) = bindings.iter_mut().find(|binding| binding.0 == contact) {
-                    binding.1 = end;
-                } else {
-                    if bindings.len() >= MAX_CONTACTS {
-                        bindings.remove(0);
-                        self.count -= 1;
-                    }
-                    bindings.push((contact, end));
-                    self.count += 1;
-                }
-                self.ends.push(Reverse((end, aor)));
-                self.trim()
-            }
-        }
-    }
-
-    fn expire(&mut self, now: Stamp) {
-        while let Some(&Reverse((end, aor))) = self.ends.peek()
-            && end <= now
-        {
-            self.ends.pop();
-            self.release(aor, |&(_, end)| end > now);
-        }
-    }
-
-    /// Keeps the table within its limit: what ends first goes first.
-    fn trim(&mut self) -> u64 {
-        let before = self.count;
-        while self.count > self.limit
-            && let Some(Reverse((first, aor))) = self.ends.pop()
-        {
-            self.release(aor, |&(_, end)| end > first);
-        }
-        if self.ends.len() > 2 * self.count + SLACK {
-            let of = &self.of;
-            self.ends.retain(|&Reverse((end, aor))| {
-                of.get(&aor).is_some_and(|bindings| bindings.iter().any(|binding| binding.1 == end))
-            });
-        }
-        before.saturating_sub(self.count) as u64
-    }
-
-    fn release(&mut self, aor: u64, keep: impl Fn(&(u64, Stamp)) -> bool) {
-        let Some(bindings) = self.of.get_mut(&aor) else { return };
-        let before = bindings.len();
-        bindings.retain(keep);
-        self.count -= before - bindings.len();
-        if bindings.is_empty() {
-            self.of.remove(&aor);
-        }
-    }
-
-    fn bytes(&self) -> usize {
-        self.of.capacity() * (size_of::<(u64, Vec<(u64, Stamp)>)>() + 1)
-            + self.count * size_of::<(u64, Stamp)>()
-            + self.ends.capacity() * size_of::<(Stamp, u64)>()
-    }
-}
-
 /// Seconds without a final response, or without credentials after a challenge: timer F.
 const NO_FINAL: u64 = 32;
-
-/// Contacts remembered for one address of record.
-const MAX_CONTACTS: usize = 32;
-
-const SLACK: usize = 1024;

@@ -1,7 +1,7 @@
 //! The few strings of a message that its record will need, in one allocation.
 
 /// Up to `N` strings, each cut after 255 bytes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Text<const N: usize> {
     bytes: Box<[u8]>,
     lengths: [u8; N],

@@ -1,6 +1,9 @@
 //! `Retry-After` (RFC 9110, 10.2.3): seconds, or a date.
 
 use std::str::FromStr;
+use std::time::Duration;
+#[allow(clippy::disallowed_types, reason = "a date is compared with the clock of this host")]
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::Stamp;
 
@@ -14,6 +17,16 @@ pub enum RetryAfter {
 }
 
 impl RetryAfter {
+    /// How long to wait.
+    #[allow(clippy::disallowed_types, reason = "see the import")]
+    pub fn from_now(self) -> Duration {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        match self {
+            Self::Seconds(seconds) => Duration::from_secs(seconds),
+            Self::Date(date) => Duration::from_nanos(date.0).saturating_sub(now),
+        }
+    }
+
     /// Seconds from `now` on.
     pub fn seconds(self, now: Stamp) -> f64 {
         match self {

@@ -80,6 +80,9 @@ fn fill(section: &mut Section<'_, '_>, tail: &mut Settings, families: &mut Famil
     if let Some(send) = section.given("send") {
         tail.send = send;
     }
+    if let Some(relay) = section.given("relay") {
+        tail.relay = relay;
+    }
     let pairs = |texts: &Vec<String>| texts.iter().try_for_each(|text| label(text).map(drop));
     if let Some(texts) = section.checked("labels", pairs) {
         tail.labels = texts.iter().filter_map(|text| label(text).ok()).collect();
@@ -212,7 +215,7 @@ pub(super) fn shown(tail: &Settings) -> serde_json::Value {
     let labels = tail.labels.iter().map(|(name, value)| format!("{name}={value}"));
     serde_json::json!({ "name": tail.name, "paths": tail.paths,
         "format": if tail.format == Format::Json { "json" } else { "text" },
-        "from_start": tail.from_start, "send": tail.send, "labels": labels.collect::<Vec<_>>(),
+        "from_start": tail.from_start, "send": tail.send, "relay": tail.relay, "labels": labels.collect::<Vec<_>>(),
         "timestamp": tail.timestamp, "line_bytes": tail.line_bytes,
         "rule": tail.rules.iter().map(rule).collect::<Vec<_>>() })
 }

@@ -94,6 +94,7 @@ paths = ["/var/log/chat/*.log"]
 format = "json"
 from_start = true
 send = false
+relay = true
 labels = ["team=chat"]
 timestamp = "time"
 line_bytes = 1000

@@ -93,7 +93,7 @@ impl Sink for Report {
             Event::Stream(stream) => self.streams.push(stream),
             Event::Report(report) => self.reports.push(report),
             Event::Transfer(transfer) => self.transfers.push(transfer),
-            Event::Window(_) | Event::Answered(_) => Ok(()),
+            Event::Window(_) | Event::Answered(_) | Event::Expired(_) => Ok(()),
         };
         self.failed = spooled.err();
     }

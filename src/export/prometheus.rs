@@ -329,6 +329,8 @@ impl Sink for Metrics {
                 }
             }
             Event::Registration(registration) => self.sip.registration(registration),
+            // It is seen in voip_sip_registrations_active.
+            Event::Expired(_) => {}
             Event::Transfer(transfer) => self.sip.transfer(transfer),
             Event::Stream(stream) => {
                 let news = self.live.ended(stream);
@@ -566,7 +568,7 @@ mod tests {
         assert_eq!(sum(&metrics, "rtp_packets_sent_total"), samples::stream().packets);
         assert_eq!(sum(&metrics, "rtp_packets_received_total"), 0);
         assert_eq!(sum(&metrics, "sip_sessions_active"), 1);
-        assert_eq!(sum(&metrics, "rtp_ports_allocated"), 1);
+        assert_eq!(sum(&metrics, "rtp_ports_allocated"), 2, "its own and that of RTCP");
     }
 
     #[test]

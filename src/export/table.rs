@@ -81,7 +81,11 @@ impl Sink for Table {
                 self.losses.add(&stream);
                 self.media.add(stream);
             }
-            Event::Report(_) | Event::Window(_) | Event::Transfer(_) | Event::Answered(_) => {}
+            Event::Report(_)
+            | Event::Window(_)
+            | Event::Transfer(_)
+            | Event::Answered(_)
+            | Event::Expired(_) => {}
         }
     }
 

@@ -117,6 +117,7 @@ pub fn open(settings: &Settings, clock: fn() -> Stamp) -> Result<Opened, Error> 
         orders,
         outputs,
         audit: None,
+        first: Vec::new(),
         clock,
         health: Arc::default(),
         chained: Shown::default(),
@@ -169,13 +170,12 @@ fn begin_audit(
     };
     let is_new_file = file.as_ref().is_none_or(|file| file.size() == 0);
     let trail = Trail::new(key, settings.checkpoints, policy, &recovered);
-    writer.audit = Some(Audit::new(trail, key_path, file, Some(keep)));
-    if let Some(line) = Trail::recovery(&recovered, writer.logs.now((writer.clock)())) {
-        writer.write_first(&line);
-    }
+    let at = || writer.logs.now((writer.clock)());
+    writer.first.extend(Trail::recovery(&recovered, at()));
     if is_new_file || recovered.sequence == 0 {
-        writer.open_audit();
+        writer.first.push(trail.opening(at()));
     }
+    writer.audit = Some(Audit::new(trail, key_path, file, Some(keep)));
     Ok(())
 }
 

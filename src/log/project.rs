@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! Event::Answered, Call, Transfer -> project::call             application
-//! Event::Registration             -> project::registration     application
+//! Event::Registration, Expired    -> project::registration     application
 //! Event::Stream, Report           -> project::stream           diagnostics
 //! Described                       -> project::session          diagnostics
 //! Live                            -> project::totals           application (drops), diagnostics (defects)
@@ -28,6 +28,7 @@ pub fn event(logs: &Logs, clock: Stamp, event: &Event) {
         Event::Call(call) => call::over(tell, call),
         Event::Transfer(transfer) => call::transfer(tell, transfer),
         Event::Registration(registration) => registration::over(tell, registration),
+        Event::Expired(binding) => registration::expired(tell, binding),
         Event::Stream(stream) => stream::over(tell, stream),
         Event::Report(report) => stream::report(tell, report),
         Event::Window(_) => {}

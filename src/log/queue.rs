@@ -3,6 +3,8 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use crossbeam_channel::{Receiver, Sender};
@@ -160,6 +162,21 @@ impl Logs {
         }
     }
 
+    /// Takes a line of another program. Whoever reads its file can wait, so that none is suppressed, and none is lost as
+    /// long as lines are written at all.
+    pub fn relay(&self, line: Line) {
+        for _ in 0..MOST_WAITS {
+            if self.0.queue.len() < QUEUE / 2 {
+                break;
+            }
+            thread::sleep(WAIT);
+        }
+        let stream = line.stream;
+        if self.0.queue.len() >= QUEUE / 2 || self.0.queue.try_send(Order::Line(line)).is_err() {
+            self.count(stream, |counts| &counts.lost, 1);
+        }
+    }
+
     /// Opens files anew, after somebody else has turned them over.
     pub fn reopen(&self) {
         let _ = self.0.queue.try_send(Order::Reopen);
@@ -230,3 +247,6 @@ impl Logs {
 
 /// Lines that wait to be written: some seconds of a busy host.
 const QUEUE: usize = 8192;
+/// Two seconds in all.
+const MOST_WAITS: u32 = 2000;
+const WAIT: Duration = Duration::from_millis(1);

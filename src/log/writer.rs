@@ -133,6 +133,8 @@ pub(super) struct Writer {
     pub(super) orders: Receiver<Order>,
     pub(super) outputs: Vec<Output>,
     pub(super) audit: Option<Audit>,
+    /// Lines of the audit before all others: they wait until all outputs are there.
+    pub(super) first: Vec<Line>,
     pub(super) clock: fn() -> Stamp,
     pub(super) health: Arc<Health>,
     pub(super) chained: Shown,
@@ -153,6 +155,9 @@ impl Health {
 impl Writer {
     /// Until it is told that nothing comes any more.
     pub(super) fn run(mut self) {
+        for line in std::mem::take(&mut self.first) {
+            self.chain(&line, false);
+        }
         let mut next = self.now();
         loop {
             let wait = next.nanos_since(self.now()).clamp(0, LOOK_NANOS);
@@ -242,11 +247,6 @@ impl Writer {
         }
     }
 
-    /// A line of the audit before there is a thread.
-    pub(super) fn write_first(&mut self, line: &Line) {
-        self.chain(line, false);
-    }
-
     fn settle(&mut self) {
         let now = self.now();
         if let Some(Audit { file: Some(file), state, .. }) = &mut self.audit {
@@ -324,7 +324,7 @@ impl Writer {
     }
 
     /// The first line of a file.
-    pub(super) fn open_audit(&mut self) {
+    fn open_audit(&mut self) {
         let at = self.stamp();
         if let Some(audit) = &self.audit {
             let line = audit.trail.opening(at);

@@ -579,6 +579,7 @@ impl Talk {
                 }
                 Notice::Joined(kept, absorbed) => media.join(kept, absorbed),
                 Notice::Registration(registration) => sink.event(Event::Registration(registration)),
+                Notice::Expired(binding) => sink.event(Event::Expired(binding)),
                 Notice::Transfer(transfer) => sink.event(Event::Transfer(transfer)),
             }
         }

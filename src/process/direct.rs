@@ -2,14 +2,16 @@
 
 #![allow(clippy::disallowed_types, reason = "it limits its own pace by the clock")]
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
+use super::Process;
 use super::heap::{self, Failure, Heap};
 use super::malloc_calls::Counters;
 use super::memory::{Fault, Remote};
+use super::pools::Roots;
 use super::privileged::{MemoryMap, Missing, Own, Pool, Privileged, Right, enter};
-use super::{Process, pools};
 
 /// Whoever has the rights asks the kernel itself.
 #[derive(Debug)]
@@ -17,6 +19,7 @@ pub struct Direct {
     /// Reads /proc; what it may see follows from the rights.
     own: Own,
     counters: Counters,
+    roots: BTreeMap<Process, Roots>,
     /// Bytes of heaps that may be read at once, and since when.
     credit: (f64, Instant),
 }
@@ -24,7 +27,12 @@ pub struct Direct {
 impl Direct {
     /// With the rights that this process has.
     pub fn new() -> Self {
-        Self { own: Own::default(), counters: Counters::default(), credit: (MOST_CREDIT, Instant::now()) }
+        Self {
+            own: Own::default(),
+            counters: Counters::open(),
+            roots: BTreeMap::new(),
+            credit: (MOST_CREDIT, Instant::now()),
+        }
     }
 
     /// Whether the pace allows another walk.
@@ -71,8 +79,21 @@ impl Privileged for Direct {
     }
 
     fn pools(&mut self, of: Process) -> Result<Vec<Pool>, Missing> {
-        only(of, || pools::pools(&Remote::open(of.pid)?))
-            .map_err(|missing| missing.map_or_else(|gone| gone, Missing::from))
+        let known = self.roots.get(&of);
+        let looked = only(of, || {
+            let memory = Remote::open(of.pid)?;
+            let roots = known.map_or_else(|| Roots::find(&memory), |known| Ok(known.clone()))?;
+            Ok::<_, Fault>((roots.pools(&memory)?, roots))
+        });
+        let (pools, roots) = looked.map_err(|missing| missing.map_or_else(|gone| gone, Missing::from))?;
+        if self.roots.len() >= MOST_ROOTS {
+            self.roots.clear();
+        }
+        // One that has none may become another program yet.
+        if !pools.is_empty() {
+            self.roots.insert(of, roots);
+        }
+        Ok(pools)
     }
 
     fn allocations(&mut self, of: Process) -> Result<u64, Missing> {
@@ -120,4 +141,6 @@ impl From<Fault> for Missing {
 
 /// Heaps are read no faster than this, over a minute (MEAS 9.4).
 const BYTES_A_SECOND: f64 = 50e6;
+/// Processes whose roots are kept; then they are looked for again.
+const MOST_ROOTS: usize = 1024;
 const MOST_CREDIT: f64 = 60.0 * BYTES_A_SECOND;

@@ -81,6 +81,7 @@ pub(super) struct Group {
     udp: Option<Udp>,
     pub(super) udp_missing: Option<Missing>,
     pub(super) heap_pace: Pace,
+    pub(super) pool_pace: Pace,
     pub(super) heap_failures: u64,
     pub(super) heap_unsupported: Option<String>,
     /// What came of the last walk of it, if nothing.
@@ -104,6 +105,7 @@ impl Group {
             udp: None,
             udp_missing: None,
             heap_pace: Pace::default(),
+            pool_pace: Pace::default(),
             heap_failures: 0,
             heap_unsupported: None,
             heap_missing: None,

@@ -8,152 +8,72 @@
 //! malloc by a direct jump only from there; everybody else, libc's other parts included, goes through a table. So those
 //! jumps are found in its code, counted too, and taken off again.
 //!
-//! A counter belongs to one thread ([`probe`](super::probe) says why it is not inherited). Threads that were started since
-//! are joined at each look; what they called before the first look at them is not counted, and of threads that have ended
-//! what they called is kept.
+//! Threads and processes that are started later count from their first instruction on, with who started them ([`tree`]).
 
 mod image;
 mod place;
+mod tree;
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs;
 use std::io;
 use std::path::PathBuf;
 
 use super::Process;
 use super::files::{Buffer, SMALL};
 use super::privileged::{Missing, Right};
-use super::probe::{Count, Uprobes};
+use super::probe::Uprobes;
 use super::stat::Stat;
-use place::Places;
+use tree::Tree;
 
 /// Those of all processes that are counted.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Counters {
-    /// The kernel's kind of event, once it was asked.
-    uprobes: Option<Uprobes>,
-    processes: BTreeMap<Process, Counter>,
-    places: place::Cache,
+    /// Or why there are none.
+    uprobes: Result<Uprobes, String>,
+    trees: Vec<Tree>,
+    allocators: place::Cache,
     buffer: Buffer,
 }
 
-/// That of one process.
-#[derive(Debug)]
-struct Counter {
-    places: Places,
-    threads: BTreeMap<u32, Thread>,
-    /// Calls of threads that have ended.
-    ended: u64,
-    told: u64,
-}
-
-/// That of one thread.
-#[derive(Debug)]
-struct Thread {
-    added: Vec<Count>,
-    taken_off: Vec<Count>,
-}
-
 impl Counters {
-    /// Calls since the first time that this was asked.
+    /// Opens the kernel's list of places, for which it takes rights that may be given up after it.
+    pub fn open() -> Self {
+        Self {
+            uprobes: Uprobes::open().map_err(|error| error.to_string()),
+            trees: Vec::new(),
+            allocators: place::Cache::default(),
+            buffer: Buffer::default(),
+        }
+    }
+
+    /// Calls since the first time that this was asked. What it starts from then on is in it, until that is asked for too:
+    /// then whoever is asked first is told what is new of all of them.
     pub fn calls(&mut self, of: Process) -> Result<u64, Missing> {
-        let text = self.buffer.read_path(format!("/proc/{}/stat", of.pid).as_ref(), SMALL);
-        let stat = text.ok().and_then(Stat::parse).ok_or(Missing::Gone)?;
+        let stat = stat(of.pid, &mut self.buffer)?;
         if stat.started_ticks != of.started_ticks {
             return Err(Missing::Gone);
         }
-        let uprobes = if let Some(uprobes) = self.uprobes {
-            uprobes
-        } else {
-            let none = |error| Missing::Failed(format!("the kernel has no uprobes: {error}"));
-            *self.uprobes.insert(Uprobes::find().map_err(none)?)
-        };
-        let counter = match self.processes.entry(of) {
-            Entry::Occupied(known) => known.into_mut(),
-            Entry::Vacant(new) => {
-                let places = self.places.of(of)?;
-                new.insert(Counter { places, threads: BTreeMap::new(), ended: 0, told: 0 })
-            }
-        };
-        let looked = counter.look(of, uprobes);
-        if counter.threads.is_empty() {
-            self.processes.remove(&of);
+        let uprobes = self.uprobes.as_ref().map_err(|reason| Missing::Failed(reason.clone()))?;
+        let buffer = &mut self.buffer;
+        if let Some(tree) = self.trees.iter_mut().find_map(|tree| tree.has(of, &stat, buffer).then_some(tree))
+        {
+            return tree.tell(of);
         }
-        looked
+        let allocator = self.allocators.of(of, uprobes)?;
+        let mut tree = Tree::begin(of, &stat, &allocator, &mut self.buffer)?;
+        let told = tree.tell(of);
+        self.trees.push(tree);
+        told
     }
 
     /// It has ended, or is no longer wanted.
     pub fn forget(&mut self, of: Process) {
-        self.processes.remove(&of);
+        self.trees.retain_mut(|tree| tree.forget(of));
     }
 }
 
-impl Counter {
-    /// Joins threads that are new, leaves those that have ended, and adds up.
-    fn look(&mut self, of: Process, uprobes: Uprobes) -> Result<u64, Missing> {
-        let there = threads(of)?;
-        if there.len() * self.places.count() > MOST_COUNTS {
-            return Err(Missing::Failed(format!("it has {} threads: too many to count", there.len())));
-        }
-        for thread in &there {
-            if self.threads.contains_key(thread) {
-                continue;
-            }
-            match Thread::join(*thread, &self.places, uprobes) {
-                Ok(joined) => drop(self.threads.insert(*thread, joined)),
-                // It has ended since.
-                Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
-                Err(error) => return Err(failed(&error)),
-            }
-        }
-        let mut running = 0;
-        let mut gone = Vec::new();
-        for (number, thread) in &self.threads {
-            let calls = thread.calls().map_err(|error| failed(&error))?;
-            if there.binary_search(number).is_ok() {
-                running += calls;
-            } else {
-                gone.push((*number, calls));
-            }
-        }
-        for (number, calls) in gone {
-            self.ended += calls;
-            self.threads.remove(&number);
-        }
-        // Functions and threads are read one after the other.
-        self.told = self.told.max(self.ended + running);
-        Ok(self.told)
-    }
-}
-
-impl Thread {
-    fn join(thread: u32, places: &Places, uprobes: Uprobes) -> io::Result<Self> {
-        let count = |offset: &u64| uprobes.count(thread, &places.file, *offset);
-        let all = |offsets: &BTreeSet<u64>| offsets.iter().map(count).collect::<io::Result<_>>();
-        // What is taken off is counted first, so that nothing is added without it.
-        let taken_off = all(&places.inner)?;
-        Ok(Self { added: all(&places.entries)?, taken_off })
-    }
-
-    fn calls(&self) -> io::Result<u64> {
-        let sum = |counts: &[Count]| counts.iter().map(Count::read).sum::<io::Result<u64>>();
-        Ok(sum(&self.added)?.saturating_sub(sum(&self.taken_off)?))
-    }
-}
-
-impl Places {
-    fn count(&self) -> usize {
-        self.entries.len() + self.inner.len()
-    }
-}
-
-fn threads(of: Process) -> Result<Vec<u32>, Missing> {
-    let entries = fs::read_dir(format!("/proc/{}/task", of.pid)).map_err(|_| Missing::Gone)?;
-    let mut threads: Vec<u32> =
-        entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect();
-    threads.sort_unstable();
-    Ok(threads)
+fn stat(pid: u32, buffer: &mut Buffer) -> Result<Stat, Missing> {
+    let text = buffer.read_path(format!("/proc/{pid}/stat").as_ref(), SMALL);
+    text.ok().and_then(Stat::parse).ok_or(Missing::Gone)
 }
 
 fn failed(error: &io::Error) -> Missing {
@@ -168,6 +88,3 @@ fn failed(error: &io::Error) -> Missing {
 fn below_its_root(of: Process, path: &str) -> PathBuf {
     PathBuf::from(format!("/proc/{}/root{path}", of.pid))
 }
-
-/// Descriptors for one process.
-const MOST_COUNTS: usize = 8192;

@@ -154,6 +154,7 @@ impl Poller {
             }
         }
         self.look_at_heaps(now);
+        self.look_at_pools(now);
         let (host, interfaces) = (self.settings.host, &self.interfaces);
         let shows =
             |name: &str| interfaces.is_empty() || interfaces.iter().any(|interface| interface == name);
@@ -465,12 +466,33 @@ impl Poller {
                         group.heap_missing = Some(missing);
                     }
                 }
-                if let Ok(pools) = self.privileged.pools(member.process) {
-                    member.pools = pools;
-                }
             }
             if is_due && any {
                 group.heap_pace.took(now, walks.interval_seconds as f64, begun.seconds());
+            }
+        }
+    }
+
+    /// They cost less than a walk of the heap beside them, and need not wait as long.
+    fn look_at_pools(&mut self, now: f64) {
+        for (at, group) in self.groups.iter_mut().enumerate() {
+            let walks = group.rule.heap;
+            if !walks.enabled || !group.pool_pace.is_due(now) {
+                continue;
+            }
+            let begun = Pace::begin();
+            let (mut any, mut known) = (false, false);
+            for member in self.members.values_mut().filter(|member| member.group == at) {
+                any = true;
+                if let Ok(pools) = self.privileged.pools(member.process) {
+                    known |= !pools.is_empty();
+                    member.pools = pools;
+                }
+            }
+            // Where it is known where they are, a look costs next to nothing; to look for them takes long.
+            let seconds = if known { 0.0 } else { begun.seconds() };
+            if any {
+                group.pool_pace.took(now, walks.interval_seconds as f64, seconds);
             }
         }
     }

@@ -14,26 +14,44 @@ use super::maps::Maps;
 use super::memory::{Fault, Memory, Residency};
 use super::privileged::Pool;
 
-/// The pools of a process; none of a program that is not Kamailio.
-pub fn pools(memory: &impl Memory) -> Result<Vec<Pool>, Fault> {
-    let maps = memory.maps()?;
-    let mut found = Vec::new();
-    for object in elf::objects(memory, &maps)? {
-        for (symbol, source) in ROOTS {
-            let Some(root) = object.symbol(memory, symbol)? else { continue };
-            match pool(memory, &maps, root.address, source) {
+/// Where a process has the roots of its pools; found once, for they stay there. None in a program that is not Kamailio.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Roots(Vec<(u64, &'static str)>);
+
+impl Roots {
+    /// Looks for them in all that the process has loaded.
+    pub fn find(memory: &impl Memory) -> Result<Self, Fault> {
+        let maps = memory.maps()?;
+        let mut found = Vec::new();
+        for object in elf::objects(memory, &maps)? {
+            for (symbol, source) in ROOTS {
+                found.extend(object.symbol(memory, symbol)?.map(|root| (root.address, source)));
+            }
+            // The program itself has them, and it comes first.
+            if !found.is_empty() {
+                break;
+            }
+        }
+        Ok(Self(found))
+    }
+
+    /// The pools as they are now.
+    pub fn pools(&self, memory: &impl Memory) -> Result<Vec<Pool>, Fault> {
+        if self.0.is_empty() {
+            return Ok(Vec::new());
+        }
+        let maps = memory.maps()?;
+        let mut found = Vec::new();
+        for &(root, source) in &self.0 {
+            match pool(memory, &maps, root, source) {
                 Ok(pool) => found.extend(pool),
                 // Not made yet, or of another layout.
                 Err(Fault::Unmapped) => {}
                 Err(fault) => return Err(fault),
             }
         }
-        // The program itself has them, and it comes first.
-        if !found.is_empty() {
-            break;
-        }
+        Ok(found)
     }
-    Ok(found)
 }
 
 fn pool(memory: &impl Memory, maps: &Maps, root: u64, source: &'static str) -> Result<Option<Pool>, Fault> {

@@ -103,7 +103,7 @@ impl Right {
                 "install systemd/sidetone.service.d/ptrace.conf, or give CAP_SYS_PTRACE to the program that is started"
             }
             Self::Perfmon => {
-                "install systemd/sidetone.service.d/perfmon.conf, or give CAP_PERFMON to the program that is started"
+                "install systemd/sidetone.service.d/perfmon.conf, or give CAP_PERFMON, CAP_DAC_READ_SEARCH and CAP_DAC_OVERRIDE to the program that is started"
             }
         }
     }

@@ -82,7 +82,12 @@ pub fn start() -> Option<Second> {
     if held.is_empty() {
         return None;
     }
-    let (capabilities, held): (Vec<_>, Vec<_>) = held.into_iter().unzip();
+    let (mut capabilities, held): (Vec<_>, Vec<_>) = held.into_iter().unzip();
+    if held.contains(&Right::Perfmon) {
+        let of_files = serve::OVER_FILES.into_iter();
+        capabilities
+            .extend(of_files.filter(|&one| caps::has_cap(None, CapSet::Permitted, one).unwrap_or(false)));
+    }
     let (stream, rights, sandbox, ended) = match launch(&capabilities) {
         Ok((stream, Hello { rights, sandbox })) => (Some(stream), rights, sandbox, None),
         Err(error) => {

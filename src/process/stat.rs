@@ -16,6 +16,8 @@ pub struct Stat {
     pub state: u8,
     /// Who started it, or took it over.
     pub parent: u32,
+    /// The process that its session is named after: handed on by fork.
+    pub session: u32,
     /// `PF_...` of the kernel.
     pub flags: u64,
     /// Pages that were mapped without reading a disk: new ones of anonymous memory, mostly.
@@ -55,7 +57,7 @@ impl Stat {
         let [
             parent,
             _,
-            _,
+            session,
             _,
             _,
             flags,
@@ -78,6 +80,7 @@ impl Stat {
             command,
             state,
             parent: u32::try_from(parent).unwrap_or(0),
+            session: u32::try_from(session).unwrap_or(0),
             flags,
             minor_faults: minor,
             major_faults: major,

@@ -1,10 +1,12 @@
 //! Metrics that rules make of lines: families with names, labels and buckets of the configuration's own.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::{self, Display};
 use std::str::FromStr;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
+use foldhash::fast::RandomState;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::{Family, MetricConstructor};
 use prometheus_client::metrics::gauge::Gauge;
@@ -56,7 +58,17 @@ pub(super) struct Series {
     metric: Metric,
     labels: Vec<String>,
     most: usize,
-    known: AtomicUsize,
+    /// By the values of its labels: one that is there is found without a copy of them.
+    handles: Mutex<HashMap<Vec<String>, Handle, RandomState>>,
+}
+
+/// One series.
+#[derive(Clone, Debug)]
+enum Handle {
+    Counts(Counter),
+    Sums(Counter<f64, AtomicU64>),
+    Gauge(Gauge<f64, AtomicU64>),
+    Histogram(Histogram),
 }
 
 #[derive(Debug)]
@@ -113,7 +125,7 @@ impl Families {
                 metric,
                 labels: labels.clone(),
                 most: (*series_max).max(2),
-                known: AtomicUsize::new(0),
+                handles: Mutex::default(),
             };
             families.by_name.insert(name.clone(), series);
         }
@@ -133,33 +145,42 @@ impl Families {
     /// Takes a value under these label values; `None` is one more.
     pub(super) fn take(&self, name: &str, values: Vec<String>, value: Option<f64>) {
         let Some(series) = self.by_name.get(name) else { return };
-        let labels = series.labels.iter().cloned().zip(values).collect::<Labels>();
-        let is_known = match &series.metric {
-            Metric::Counts(family) => family.get(&labels).is_some(),
-            Metric::Sums(family) => family.get(&labels).is_some(),
-            Metric::Gauge(family) => family.get(&labels).is_some(),
-            Metric::Histogram(family) => family.get(&labels).is_some(),
-        };
-        let labels = if is_known || series.labels.is_empty() {
-            labels
-        } else if series.known.load(Ordering::Relaxed) + 1 < series.most {
-            series.known.fetch_add(1, Ordering::Relaxed);
-            labels
+        let mut handles = series.handles.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(handle) = handles.get(&values) {
+            return handle.take(value);
+        }
+        // One place is kept for what there is no place for.
+        if handles.len() + 1 < series.most || values.is_empty() {
+            let handle = series.handle(&values);
+            handle.take(value);
+            handles.insert(values, handle);
         } else {
             self.overflow.fetch_add(1, Ordering::Relaxed);
-            labels.into_iter().map(|(label, _)| (label, OTHER.to_owned())).collect()
-        };
-        match &series.metric {
-            Metric::Counts(family) => {
-                family.get_or_create(&labels).inc();
-            }
-            Metric::Sums(family) => {
-                family.get_or_create(&labels).inc_by(value.unwrap_or(1.0));
-            }
-            Metric::Gauge(family) => {
-                family.get_or_create(&labels).set(value.unwrap_or(1.0));
-            }
-            Metric::Histogram(family) => family.get_or_create(&labels).observe(value.unwrap_or(1.0)),
+            series.handle(&vec![OTHER.to_owned(); values.len()]).take(value);
+        }
+    }
+}
+
+impl Series {
+    fn handle(&self, values: &[String]) -> Handle {
+        let labels: Labels = self.labels.iter().cloned().zip(values.iter().cloned()).collect();
+        match &self.metric {
+            Metric::Counts(family) => Handle::Counts(family.get_or_create_owned(&labels)),
+            Metric::Sums(family) => Handle::Sums(family.get_or_create_owned(&labels)),
+            Metric::Gauge(family) => Handle::Gauge(family.get_or_create_owned(&labels)),
+            Metric::Histogram(family) => Handle::Histogram(family.get_or_create_owned(&labels)),
+        }
+    }
+}
+
+impl Handle {
+    fn take(&self, value: Option<f64>) {
+        let value = value.unwrap_or(1.0);
+        match self {
+            Self::Counts(counter) => drop(counter.inc()),
+            Self::Sums(counter) => drop(counter.inc_by(value)),
+            Self::Gauge(gauge) => drop(gauge.set(value)),
+            Self::Histogram(histogram) => histogram.observe(value),
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! /var/log/app/*.log -> app.log: app.log.1, app.log-20260131, app-20260131.log, app.log.old belong to it
-//!                                app.log.2.gz does too, but nobody reads it
+//!                                app.log.2.gz and the like too
 //! ```
 
 use std::fs;
@@ -77,6 +77,7 @@ fn fits_rest(pattern: &[u8], name: &[u8]) -> bool {
 
 /// Whether rotation may have given `name` to what was `base` before, and it can still be read.
 pub(super) fn is_rotated(base: &str, name: &str) -> bool {
+    let name = name.strip_suffix(PACKED).unwrap_or(name);
     if let Some(rest) = name.strip_prefix(base) {
         return is_mark(rest);
     }
@@ -88,11 +89,13 @@ pub(super) fn is_rotated(base: &str, name: &str) -> bool {
 
 /// Whether a name looks like one that rotation gave, so that a pattern does not take it for a log of its own.
 pub(super) fn looks_rotated(name: &str, others: &[&str]) -> bool {
-    is_packed(name) || others.iter().any(|base| *base != name && is_rotated(base, name))
+    let is_packed = [PACKED, ".bz2", ".xz", ".zst", ".lz4"].iter().any(|ending| name.ends_with(ending));
+    is_packed || others.iter().any(|base| *base != name && is_rotated(base, name))
 }
 
-fn is_packed(name: &str) -> bool {
-    [".gz", ".bz2", ".xz", ".zst", ".lz4"].iter().any(|ending| name.ends_with(ending))
+/// Whether it is compressed in a way that can be read.
+pub(super) fn is_packed(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "gz")
 }
 
 /// `.1`, `-20260131`, `.2026-01-31T10:00`, `.old`
@@ -104,6 +107,7 @@ fn is_mark(text: &str) -> bool {
 }
 
 const MOST_FILES: usize = 4096;
+const PACKED: &str = ".gz";
 
 #[cfg(test)]
 mod tests {
@@ -123,14 +127,12 @@ mod tests {
 
     #[test]
     fn what_rotation_leaves_is_known() {
-        for name in
-            ["app.log.1", "app.log-20260131", "app.log.2026-01-31T10:00", "app-20260131.log", "app.log.old"]
-        {
+        let marks = ["app.log.1", "app.log-20260131", "app.log.2026-01-31T10:00", "app-20260131.log"];
+        for name in marks.into_iter().chain(["app.log.old", "app.log.1.gz", "app-20260131.log.gz"]) {
             assert!(is_rotated("app.log", name), "{name}");
         }
-        for name in
-            ["app.log", "app.log.1.gz", "app.log.swp", "app2.log", "apps.log", "app.log.bak", "app-web.log"]
-        {
+        let others = ["app.log", "app.log.1.xz", "app.log.swp", "app2.log", "apps.log", "app.log.bak"];
+        for name in others.into_iter().chain(["app-web.log", "app.log.gz"]) {
             assert!(!is_rotated("app.log", name), "{name}");
         }
         assert!(looks_rotated("app.log.1.gz", &[]) && looks_rotated("app.log.1", &["app.log"]));

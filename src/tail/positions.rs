@@ -1,7 +1,9 @@
 //! How far each file was read, on disk: an entry a line, the last one of a file counts.
 //!
 //! ```text
-//! {"tail":"app","dev":65025,"ino":1310731,"offset":4711,"serial":7,"skips":false,"copy_of":null,"head":"7b22..."}
+//! {"serial":7}
+//! {"tail":"app","dev":65025,"ino":1310731,"born":1795258486123000000,"offset":4711,"serial":8,"skips":false,
+//!  "copy_of":null,"head":"7b22...","trail":"..."}
 //! ```
 //!
 //! An entry is appended after each batch of lines; when there are many, the file is written anew beside itself and put in
@@ -15,12 +17,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-/// Which file, whatever it is called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-pub(super) struct Id {
-    pub(super) dev: u64,
-    pub(super) ino: u64,
-}
+use super::identity::{Id, Print};
 
 /// How far one file was read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,18 +25,25 @@ pub(super) struct Entry {
     pub(super) tail: String,
     #[serde(flatten)]
     pub(super) id: Id,
+    /// The first byte that is not delivered.
     pub(super) offset: u64,
     /// Each entry has a higher one than those before it.
     pub(super) serial: u64,
     pub(super) skips: bool,
-    /// A copy of that file which is not read: its lines were, or will be, read there.
+    /// It is not read, because its lines were, or will be, read in that file; or in none, if that is the file itself.
     pub(super) copy_of: Option<Id>,
-    /// Its first bytes, in hexadecimal digits: a number of a file is given again.
-    #[serde(with = "digits")]
-    pub(super) head: Vec<u8>,
+    #[serde(flatten)]
+    pub(super) print: Print,
     /// It is forgotten.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) gone: bool,
+}
+
+/// What was given out before the entries that follow: those that were forgotten had numbers too.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Given {
+    serial: u64,
 }
 
 /// All of them.
@@ -50,6 +54,8 @@ pub(super) struct Positions {
     entries: BTreeMap<(String, Id), Entry>,
     serial: u64,
     appended: usize,
+    /// The last entry may be there in part.
+    is_torn: bool,
 }
 
 impl Positions {
@@ -63,14 +69,18 @@ impl Positions {
             Err(error) => return Err(error),
         };
         let mut entries = BTreeMap::new();
-        for entry in
-            text.split(|byte| *byte == b'\n').filter_map(|line| serde_json::from_slice::<Entry>(line).ok())
-        {
-            put(&mut entries, entry);
+        let mut serial = 0;
+        for line in text.split(|byte| *byte == b'\n') {
+            if let Ok(entry) = serde_json::from_slice::<Entry>(line) {
+                serial = serial.max(entry.serial);
+                put(&mut entries, entry);
+            } else if let Ok(given) = serde_json::from_slice::<Given>(line) {
+                serial = serial.max(given.serial);
+            }
         }
         let file = OpenOptions::new().append(true).create(true).mode(0o600).open(path)?;
-        let serial = entries.values().map(|entry: &Entry| entry.serial).max().unwrap_or_default();
-        let mut positions = Self { path: path.to_owned(), file, entries, serial, appended: 0 };
+        let mut positions =
+            Self { path: path.to_owned(), file, entries, serial, appended: 0, is_torn: false };
         // What is torn must not be joined with what comes.
         positions.write_anew()?;
         Ok(positions)
@@ -82,11 +92,13 @@ impl Positions {
     }
 
     /// Takes what a mark of the spool says, if that is later than what the disk knows: the agent died between the two.
-    pub(super) fn correct(&mut self, entry: Entry) {
-        if entry.serial > self.serial {
-            self.serial = entry.serial;
-            put(&mut self.entries, entry);
+    /// It is written at once: the next mark takes its place.
+    pub(super) fn correct(&mut self, entry: Entry) -> io::Result<()> {
+        if entry.serial <= self.serial {
+            return Ok(());
         }
+        self.serial = entry.serial;
+        self.save(entry)
     }
 
     /// A number for the next entry.
@@ -100,16 +112,19 @@ impl Positions {
         let mut line = serde_json::to_vec(&entry)?;
         line.push(b'\n');
         put(&mut self.entries, entry);
-        self.file.write_all(&line)?;
+        if self.is_torn || self.appended > MOST_APPENDED.max(4 * self.entries.len()) {
+            return self.write_anew();
+        }
         self.appended += 1;
-        if self.appended > MOST_APPENDED.max(4 * self.entries.len()) { self.write_anew() } else { Ok(()) }
+        self.file.write_all(&line).inspect_err(|_| self.is_torn = true)
     }
 
     fn write_anew(&mut self) -> io::Result<()> {
         let beside = self.path.with_extension("new");
         let mut file =
             OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
-        let mut text = Vec::new();
+        let mut text = serde_json::to_vec(&Given { serial: self.serial })?;
+        text.push(b'\n');
         for entry in self.entries.values() {
             text.extend(serde_json::to_vec(entry)?);
             text.push(b'\n');
@@ -117,7 +132,7 @@ impl Positions {
         file.write_all(&text)?;
         fs::rename(&beside, &self.path)?;
         self.file = OpenOptions::new().append(true).open(&self.path)?;
-        self.appended = 0;
+        (self.appended, self.is_torn) = (0, false);
         Ok(())
     }
 }
@@ -125,31 +140,6 @@ impl Positions {
 fn put(entries: &mut BTreeMap<(String, Id), Entry>, entry: Entry) {
     let key = (entry.tail.clone(), entry.id);
     if entry.gone { drop(entries.remove(&key)) } else { drop(entries.insert(key, entry)) }
-}
-
-mod digits {
-    use std::fmt::Write;
-
-    use serde::{Deserialize, Deserializer, Serializer};
-
-    pub(super) fn serialize<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-        let text = bytes.iter().fold(String::new(), |mut text, byte| {
-            // Writing to a String cannot fail.
-            let _ = write!(text, "{byte:02x}");
-            text
-        });
-        serializer.serialize_str(&text)
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let pairs = text.as_bytes().chunks(2);
-        let byte = |pair: &[u8]| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok();
-        pairs
-            .map(byte)
-            .collect::<Option<_>>()
-            .ok_or_else(|| serde::de::Error::custom("no hexadecimal digits"))
-    }
 }
 
 const MOST_APPENDED: usize = 4096;
@@ -161,12 +151,12 @@ mod tests {
     fn entry(ino: u64, serial: u64) -> Entry {
         Entry {
             tail: "app".into(),
-            id: Id { dev: 1, ino },
+            id: Id { dev: 1, ino, born: 5 },
             offset: 2 * serial,
             serial,
             skips: false,
             copy_of: None,
-            head: b"head\xff".to_vec(),
+            print: Print { head: b"head\xff".to_vec(), trail: b"\xfftrail".to_vec() },
             gone: false,
         }
     }
@@ -200,12 +190,28 @@ mod tests {
         let mut positions = Positions::open(&path).unwrap();
         positions.save(entry(7, 10)).unwrap();
         let mut positions = Positions::open(&path).unwrap();
-        positions.correct(entry(7, 5));
+        positions.correct(entry(7, 5)).unwrap();
         assert_eq!(positions.of("app"), [entry(7, 10)]);
-        positions.correct(entry(8, 10));
+        positions.correct(entry(8, 10)).unwrap();
         assert_eq!(positions.of("app"), [entry(7, 10)], "that was the last one written");
-        positions.correct(entry(7, 11));
+        positions.correct(entry(7, 11)).unwrap();
         assert_eq!(positions.of("app"), [entry(7, 11)]);
         assert_eq!(positions.next(), 12);
+        let positions = Positions::open(&path).unwrap();
+        assert_eq!(positions.of("app"), [entry(7, 11)], "as it would be found after another death");
+    }
+
+    #[test]
+    fn a_mark_of_what_was_forgotten_since_is_no_news() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("p");
+        let mut positions = Positions::open(&path).unwrap();
+        positions.save(entry(7, 10)).unwrap();
+        positions.save(Entry { gone: true, ..entry(7, 11) }).unwrap();
+        for _ in 0..2 {
+            let mut positions = Positions::open(&path).unwrap();
+            positions.correct(entry(7, 10)).unwrap();
+            assert_eq!(positions.of("app"), []);
+        }
     }
 }

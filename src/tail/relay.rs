@@ -1,18 +1,19 @@
 //! What becomes of the lines of one tail: metrics by its rules, and entries for Loki.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use super::follow::{Source, Take};
+use super::json::{Field, Object};
 use super::metric::Families;
 use super::positions::{Entry, Positions};
 use super::rule::{Outcome, Read};
-use super::{Format, Settings};
+use super::{COMPONENT, Format, Settings};
 use crate::Stamp;
 use crate::export::loki::spool::Kept;
-use crate::export::loki::{Line, Outlet};
-use crate::log::Level;
+use crate::export::loki::{self, Outlet};
+use crate::log::privacy::Personal;
+use crate::log::{Level, Line, Logs, Stream};
 
 /// What a line of another program looks like once it leaves the host.
 pub type Shown = Arc<dyn Fn(&str) -> String + Send + Sync>;
@@ -35,12 +36,16 @@ pub(super) struct Relay<'a> {
     pub(super) settings: &'a Settings,
     pub(super) families: &'a Families,
     pub(super) outlet: Option<&'a Outlet>,
+    /// Where lines go beside that.
+    pub(super) relayed: Option<&'a Logs>,
     pub(super) shown: &'a Shown,
     pub(super) positions: &'a mut Positions,
     pub(super) seen: &'a mut Seen,
     /// When the last line was read: each next one is later.
     pub(super) last: &'a mut Stamp,
     pub(super) now: Stamp,
+    /// A line without time and text for each level that was met.
+    pub(super) bare: Vec<(Option<&'static str>, Kept)>,
 }
 
 impl Take for Relay<'_> {
@@ -57,7 +62,7 @@ impl Take for Relay<'_> {
             serial,
             skips: source.skips,
             copy_of: source.copy_of,
-            head: source.head.to_vec(),
+            print: source.print.clone(),
             gone: source.gone,
         };
         if let Some(outlet) = self.outlet
@@ -75,10 +80,8 @@ impl Take for Relay<'_> {
 impl Relay<'_> {
     fn line(&mut self, text: &str, kept: &mut Vec<Kept>) {
         let settings = self.settings;
-        let is_needed = !settings.rules.is_empty() || self.outlet.is_some();
-        let json = (is_needed && settings.format == Format::Json)
-            .then(|| serde_json::from_str::<Value>(text).ok().filter(Value::is_object))
-            .flatten();
+        let is_needed = !settings.rules.is_empty() || self.outlet.is_some() || self.relayed.is_some();
+        let json = (is_needed && settings.format == Format::Json).then(|| Object::read(text)).flatten();
         if is_needed && settings.format == Format::Json && json.is_none() {
             self.seen.unparsed += 1;
         }
@@ -90,6 +93,10 @@ impl Relay<'_> {
                 Outcome::Other => {}
             }
         }
+        let level = json.as_ref().and_then(level_of);
+        if let Some(logs) = self.relayed {
+            self.relay(logs, text, level.unwrap_or_default());
+        }
         let Some(outlet) = self.outlet else { return };
         let own = settings.timestamp.as_ref().and_then(|field| time_of(json.as_ref()?.get(field)?));
         let nanos = own.unwrap_or_else(|| {
@@ -97,24 +104,49 @@ impl Relay<'_> {
             *self.last = Stamp(self.now.0.max(self.last.0 + 1));
             *self.last
         });
-        let level = json.as_ref().and_then(level_of).map(Level::name);
-        let shown = (self.shown)(text);
-        let line =
-            Line { stream: &settings.name, nanos: nanos.0, level, labels: &settings.labels, text: &shown };
-        kept.push(outlet.kept(&line, []));
+        let level = level.map(Level::name);
+        // Labels are the same for all lines of a level.
+        let mut bare = match self.bare.iter().find(|(known, _)| *known == level) {
+            Some((_, bare)) => bare.clone(),
+            None => {
+                let (stream, labels) = (settings.name.as_str(), settings.labels.as_slice());
+                let bare = outlet.kept(&loki::Line { stream, nanos: 0, level, labels, text: "" }, []);
+                self.bare.push((level, bare.clone()));
+                bare
+            }
+        };
+        (bare.nanos, bare.line) = (nanos.0, (self.shown)(text));
+        kept.push(bare);
+    }
+
+    /// As a line of the agent's own that says what that line said; each output treats what is personal in it.
+    fn relay(&self, logs: &Logs, text: &str, level: Level) {
+        let stream = Stream::Application;
+        if !logs.wants(stream, level, COMPONENT) {
+            return;
+        }
+        let mut line =
+            Line::saying(stream, level, logs.now(self.now), COMPONENT, COMPONENT, Personal::text(text));
+        line.label("tail", &self.settings.name);
+        if !self.settings.labels.is_empty() {
+            line.json("labels", &self.settings.labels.iter().cloned().collect::<BTreeMap<_, _>>());
+        }
+        logs.relay(line.traced(None));
     }
 }
 
 /// The levels of the agent's own lines: a closed set, whatever a program calls them.
-fn level_of(json: &Value) -> Option<Level> {
-    let level = ["level", "severity", "lvl", "levelname"].iter().find_map(|name| json.get(name))?;
-    level.as_str()?.parse().ok()
+fn level_of(json: &Object<'_>) -> Option<Level> {
+    match ["level", "severity", "lvl", "levelname"].iter().find_map(|name| json.get(name))? {
+        Field::Text(level) => level.parse().ok(),
+        _ => None,
+    }
 }
 
 /// RFC 3339, or seconds, milliseconds, microseconds or nanoseconds since the epoch: which of them is told by the size.
-fn time_of(value: &Value) -> Option<Stamp> {
-    match value {
-        Value::Number(number) => {
+fn time_of(field: &Field<'_>) -> Option<Stamp> {
+    match field {
+        Field::Number(number) => {
             let number = number.as_f64().filter(|number| *number > 0.0)?;
             let scale = match number {
                 ..1e11 => 1e9,
@@ -124,7 +156,7 @@ fn time_of(value: &Value) -> Option<Stamp> {
             };
             Some(Stamp((number * scale) as u64))
         }
-        Value::String(text) => rfc_3339(text),
+        Field::Text(text) => rfc_3339(text),
         _ => None,
     }
 }
@@ -161,35 +193,36 @@ fn rfc_3339(text: &str) -> Option<Stamp> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
+
+    fn read(time: &str) -> Option<Stamp> {
+        time_of(Object::read(&format!("{{\"t\":{time}}}")).unwrap().get("t").unwrap())
+    }
 
     #[test]
     fn times_are_read_as_programs_write_them() {
         let expected = Stamp(1_795_258_486_123_000_000);
         for time in [
-            json!("2026-11-21T10:54:46.123Z"),
-            json!("2026-11-21 11:54:46.123+01:00"),
-            json!("2026-11-21T10:54:46,123"),
-            json!(1_795_258_486.123),
-            json!(1_795_258_486_123_u64),
+            "\"2026-11-21T10:54:46.123Z\"",
+            "\"2026-11-21 11:54:46.123+01:00\"",
+            "\"2026-11-21T10:54:46,123\"",
+            "1795258486.123",
+            "1795258486123",
         ] {
-            let read = time_of(&time).unwrap_or_default();
+            let read = read(time).unwrap_or_default();
             assert!(read.nanos_since(expected).abs() < 1000, "{time}: {read}");
         }
-        for time in
-            [json!("soon"), json!("2026-13-21T10:54:46Z"), json!("2026-11-21T10:54"), json!(-1), json!(null)]
-        {
-            assert_eq!(time_of(&time), None, "{time}");
+        for time in ["\"soon\"", "\"2026-13-21T10:54:46Z\"", "\"2026-11-21T10:54\"", "-1", "null"] {
+            assert_eq!(read(time), None, "{time}");
         }
     }
 
     #[test]
     fn levels_are_few() {
-        assert_eq!(level_of(&json!({"level": "WARNING"})), Some(Level::Warn));
-        assert_eq!(level_of(&json!({"severity": "Fatal"})), Some(Level::Error));
-        assert_eq!(level_of(&json!({"level": "chatty"})), None);
-        assert_eq!(level_of(&json!({"level": 30})), None);
+        let level = |line: &str| level_of(&Object::read(line).unwrap());
+        assert_eq!(level(r#"{"level": "WARNING"}"#), Some(Level::Warn));
+        assert_eq!(level(r#"{"severity": "Fatal"}"#), Some(Level::Error));
+        assert_eq!(level(r#"{"level": "chatty"}"#), None);
+        assert_eq!(level(r#"{"level": 30}"#), None);
     }
 }

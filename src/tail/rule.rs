@@ -9,9 +9,11 @@
 //!   pattern = 'stage=(?P<stage>\w+) ERROR'     named groups are fields too
 //! ```
 
-use regex::Regex;
-use serde_json::Value;
+use std::borrow::Cow;
 
+use regex::Regex;
+
+use super::json::{Field, Object};
 use super::metric::{Declared, Families};
 
 /// One rule: lines that fit it count in one family.
@@ -47,40 +49,31 @@ pub(super) enum Outcome {
 pub(super) struct Read<'a> {
     pub(super) text: &'a str,
     /// `None` when it is no JSON.
-    pub(super) json: Option<&'a Value>,
+    pub(super) json: Option<&'a Object<'a>>,
 }
 
 impl Rule {
     /// Counts a line, if it is for this rule.
     pub(super) fn take(&self, line: &Read<'_>, families: &Families) -> Outcome {
+        let field_of = |name: &str| line.json.and_then(|json| json.find(name)).and_then(Field::text);
         for (field, values) in &self.when {
-            let Some(found) = line.json.and_then(|json| field_of(json, field)).and_then(text_of) else {
-                return Outcome::Other;
-            };
+            let Some(found) = field_of(field) else { return Outcome::Other };
             if !values.iter().any(|value| value == ANY || *value == found) {
                 return Outcome::Other;
             }
         }
+        let text = self.field.as_ref().map_or(Some(Cow::Borrowed(line.text)), |field| field_of(field));
+        let text = text.unwrap_or_default();
         let groups = match &self.pattern {
             None => None,
-            Some(pattern) => {
-                let owned;
-                let text = match &self.field {
-                    None => line.text,
-                    Some(field) => {
-                        owned = line.json.and_then(|json| field_of(json, field)).and_then(text_of);
-                        owned.as_deref().unwrap_or_default()
-                    }
-                };
-                let Some(found) = pattern.captures(text) else { return Outcome::Other };
-                let names = pattern.capture_names().flatten();
-                let groups = names.filter_map(|name| Some((name, found.name(name)?.as_str().to_owned())));
-                Some(groups.collect::<Vec<_>>())
-            }
+            Some(pattern) => match pattern.captures(&text) {
+                None => return Outcome::Other,
+                groups => groups,
+            },
         };
-        let look = |name: &str| -> Option<String> {
-            let group = groups.iter().flatten().find(|(group, _)| *group == name);
-            group.map(|(_, text)| text.clone()).or_else(|| text_of(field_of(line.json?, name)?))
+        let look = |name: &str| -> Option<Cow<'_, str>> {
+            let group = groups.as_ref().and_then(|groups| groups.name(name));
+            group.map(|group| Cow::Borrowed(group.as_str())).or_else(|| field_of(name))
         };
         let value = match &self.value {
             None => None,
@@ -103,25 +96,6 @@ impl Rule {
     }
 }
 
-/// A field by its name, or by the names on the way to it: `metadata.duration`.
-fn field_of<'a>(json: &'a Value, name: &str) -> Option<&'a Value> {
-    if let Some(value) = json.get(name) {
-        return Some(value);
-    }
-    let (first, rest) = name.split_once('.')?;
-    field_of(json.get(first)?, rest)
-}
-
-/// Of what is no list and no object.
-fn text_of(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Bool(truth) => Some(truth.to_string()),
-        Value::Null | Value::Array(_) | Value::Object(_) => None,
-    }
-}
-
 fn number_of(text: &str) -> Option<f64> {
     match text {
         "true" => Some(1.0),
@@ -130,10 +104,10 @@ fn number_of(text: &str) -> Option<f64> {
     }
 }
 
-fn bounded(text: String) -> String {
+fn bounded(text: Cow<'_, str>) -> String {
     match text.get(..text.floor_char_boundary(LONGEST_LABEL)) {
         Some(beginning) if beginning.len() < text.len() => beginning.to_owned(),
-        _ => text,
+        _ => text.into_owned(),
     }
 }
 
@@ -169,7 +143,7 @@ mod tests {
     fn taken(rule: &Rule, lines: &[&str]) -> (Vec<Outcome>, String) {
         let families = Families::new(std::slice::from_ref(&rule.family));
         let outcomes = lines.iter().map(|text| {
-            let json = serde_json::from_str(text).ok();
+            let json = Object::read(text);
             rule.take(&Read { text, json: json.as_ref() }, &families)
         });
         let outcomes = outcomes.collect();

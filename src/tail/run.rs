@@ -18,12 +18,14 @@ use super::relay::{Relay, Seen, Shown};
 use super::{Error, Settings};
 use crate::Stamp;
 use crate::export::loki::Outlet;
+use crate::log::Logs;
 
 /// Follows the files of all tails.
 pub struct Reader {
     tails: Vec<Tail>,
     positions: Positions,
     outlet: Option<Outlet>,
+    logs: Logs,
     shown: Shown,
     families: Arc<Families>,
     stats: Arc<Mutex<Vec<Stats>>>,
@@ -67,10 +69,11 @@ pub fn open(
     shown: Shown,
 ) -> Result<Reader, Error> {
     let file = positions;
-    let mut positions = Positions::open(file).map_err(|source| Error { file: file.to_owned(), source })?;
+    let failed = |source| Error { file: file.to_owned(), source };
+    let mut positions = Positions::open(file).map_err(failed)?;
     let mark = outlet.as_ref().and_then(Outlet::mark);
     if let Some(entry) = mark.and_then(|mark| serde_json::from_slice::<Entry>(&mark).ok()) {
-        positions.correct(entry);
+        positions.correct(entry).map_err(failed)?;
     }
     let declared: Vec<Declared> =
         settings.iter().flat_map(|tail| &tail.rules).map(|rule| rule.family.clone()).collect();
@@ -86,6 +89,7 @@ pub fn open(
         tails,
         positions,
         outlet,
+        logs: Logs::off(),
         shown,
         families: Arc::new(Families::new(&declared)),
         stats: Arc::default(),
@@ -100,6 +104,12 @@ impl std::fmt::Debug for Reader {
 }
 
 impl Reader {
+    /// Lines that are relayed go to these logs.
+    #[must_use]
+    pub fn with_logs(self, logs: Logs) -> Self {
+        Self { logs, ..self }
+    }
+
     /// Metrics of the rules.
     pub fn families(&self) -> Arc<Families> {
         Arc::clone(&self.families)
@@ -147,11 +157,14 @@ impl Reader {
 
     /// One look at everything; whether there may be more.
     pub fn round(&mut self, now: Stamp, look: bool) -> bool {
-        let Self { tails, positions, outlet, shown, families, last, .. } = self;
+        let Self { tails, positions, outlet, logs, shown, families, last, .. } = self;
         let mut more = false;
         for Tail { settings, follower, seen } in tails.iter_mut() {
             let outlet = outlet.as_ref().filter(|outlet| settings.send && outlet.takes(&settings.name));
-            let mut relay = Relay { settings, families, outlet, shown, positions, seen, last, now };
+            let relayed = settings.relay.then_some(&*logs);
+            let bare = Vec::new();
+            let mut relay =
+                Relay { settings, families, outlet, relayed, shown, positions, seen, last, now, bare };
             more |= follower.round(now, look, &mut relay);
         }
         let stats = self.tails.iter().map(Tail::stats).collect();

@@ -34,10 +34,13 @@ impl Config {
         }
     }
 
-    /// How facts become spans; `share` and `place` stand where nothing is configured.
-    pub fn traces(&self, share: f64, place: Option<String>) -> Settings {
+    /// How facts become spans, and how those are sent; `share` and `place` stand where nothing is configured.
+    pub fn split(&self, share: f64, place: Option<String>) -> (Settings, export::Settings) {
         let vantage = self.vantage.clone().or(place).unwrap_or_else(host::name);
-        Settings { vantage, sampling: self.sampling(share), users: self.users }
+        let mut export = self.export.clone();
+        // Two agents of one service differ where their spans do.
+        export.resource.entry("service.instance.id".into()).or_insert_with(|| vantage.clone());
+        (Settings { vantage, sampling: self.sampling(share), users: self.users }, export)
     }
 }
 

@@ -14,6 +14,7 @@ pub mod settings;
 mod counters;
 mod exporter;
 mod link;
+mod retry_info;
 mod tls;
 
 use std::sync::Arc;

@@ -3,11 +3,13 @@
 #define _GNU_SOURCE
 #include <malloc.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -15,6 +17,9 @@
 static atomic_ullong *calls;
 static pthread_barrier_t begin, end;
 static int last;
+static pid_t child;
+
+static void woken(int signal) { (void)signal; }
 
 static void some(int n) {
     unsigned long long made = 0;
@@ -59,6 +64,7 @@ int main(void) {
     setvbuf(stdin, in, _IOFBF, sizeof in);
     setvbuf(stdout, out, _IOFBF, sizeof out);
     calls = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    signal(SIGUSR1, woken);
     pthread_barrier_init(&begin, NULL, 4);
     pthread_barrier_init(&end, NULL, 4);
     for (int i = 0; i < 3; i++) {
@@ -74,17 +80,34 @@ int main(void) {
             some(1000);
             pthread_barrier_wait(&end);
         } else if (!strncmp(line, "forks", 5)) {
-            for (int i = 0; i < 3; i++) {
+            for (int i = 0; i < 20; i++) {
                 if (fork() == 0) {
                     some(1000);
                     _exit(0);
                 }
             }
-            while (wait(NULL) > 0) {}
+            for (int i = 0; i < 20; i++) wait(NULL);
+        } else if (!strncmp(line, "later", 5)) {
+            pthread_t t[3];
+            for (int i = 0; i < 3; i++) pthread_create(&t[i], NULL, thread, NULL);
+            for (int i = 0; i < 3; i++) pthread_join(t[i], NULL);
+        } else if (!strncmp(line, "stay", 4)) {
+            /* A child that is there for the next looks, calls now and then, and ends with the program. */
+            if ((child = fork()) == 0) {
+                prctl(PR_SET_PDEATHSIG, SIGKILL);
+                for (;;) {
+                    some(1000);
+                    pause();
+                }
+            }
+            while (atomic_load(calls) < 7030) usleep(1000);
+        } else if (!strncmp(line, "poke", 4)) {
+            kill(child, SIGUSR1);
+            while (atomic_load(calls) < 7030) usleep(1000);
         } else if (!strncmp(line, "alone", 5)) {
             some(20000);
         }
-        printf("{\"calls\":%llu,\"cpu\":%ld}\n", atomic_load(calls), (long)(clock() - before));
+        printf("{\"calls\":%llu,\"cpu\":%ld,\"child\":%d}\n", atomic_load(calls), (long)(clock() - before), child);
         fflush(stdout);
     }
     return 0;

@@ -121,66 +121,8 @@ mod tls {
     use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
     use super::*;
+    use crate::certificates::certificates;
     use crate::support::{Answer, read_all, request};
-
-    /// An authority, a server and two clients, one of them signed by nobody; `None` where openssl cannot be run.
-    fn certificates() -> Option<TempDir> {
-        let directory = TempDir::new().unwrap();
-        let at = |name: &str| directory.path().join(name).display().to_string();
-        let openssl = |arguments: &[&str]| {
-            let output = Command::new("openssl").args(arguments).output();
-            match output {
-                Ok(output) if output.status.success() => true,
-                Ok(output) => panic!("{arguments:?}: {}", String::from_utf8_lossy(&output.stderr)),
-                Err(error) => {
-                    crate::skipped::skipped(format_args!("openssl cannot be run: {error}"));
-                    false
-                }
-            }
-        };
-        let new =
-            ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "2"];
-        let own = |name: &str, subject: &str| {
-            let (key, out) = (at(&format!("{name}.key")), at(&format!("{name}.crt")));
-            openssl(&[&new[..], &["-subj", subject, "-keyout", &key, "-out", &out]].concat())
-        };
-        if !own("ca", "/CN=authority") || !own("stranger", "/CN=stranger") {
-            return None;
-        }
-        for name in ["server", "client"] {
-            let (key, request) = (at(&format!("{name}.key")), at(&format!("{name}.csr")));
-            let extensions = at(&format!("{name}.ext"));
-            let text =
-                format!("subjectAltName=DNS:{name}.example,DNS:localhost\nbasicConstraints=CA:FALSE\n");
-            std::fs::write(&extensions, text).unwrap();
-            let curve = "ec_paramgen_curve:P-256";
-            let subject = format!("/CN={name}");
-            openssl(&[
-                "req", "-new", "-newkey", "ec", "-pkeyopt", curve, "-nodes", "-subj", &subject, "-keyout",
-                &key, "-out", &request,
-            ]);
-            let (ca, ca_key, out) = (at("ca.crt"), at("ca.key"), at(&format!("{name}.crt")));
-            openssl(&[
-                "x509",
-                "-req",
-                "-in",
-                &request,
-                "-CA",
-                &ca,
-                "-CAkey",
-                &ca_key,
-                "-set_serial",
-                "7",
-                "-days",
-                "2",
-                "-extfile",
-                &extensions,
-                "-out",
-                &out,
-            ]);
-        }
-        Some(directory)
-    }
 
     fn config(directory: &TempDir, more: &str) -> WebConfig {
         let text = format!("tls_server_config:\n  cert_file: server.crt\n  key_file: server.key\n{more}");

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::lines::Lines;
 use super::skipped::skipped;
 
 /// Hosts in network namespaces of this process's own. One at a time: two of them would disturb one another's clocks.
@@ -183,6 +184,8 @@ pub(crate) struct Seen {
     pub(crate) offline: String,
     /// The report on it.
     pub(crate) report: Value,
+    /// What the agent has logged.
+    pub(crate) lines: Lines,
     pub(crate) capture: PathBuf,
 }
 
@@ -206,9 +209,12 @@ impl<'a> Watch<'a> {
         let agent = |host, variable, value| {
             let log = File::create(lab.file(&format!("agent-{host}.log"))).unwrap();
             let mut command = lab.inside(host, env!("CARGO_BIN_EXE_sidetone"));
-            command.arg("run").env("SIDETONE_CAPTURE_RING_BYTES", "16777216").env(variable, value);
+            command.arg("run").env(variable, value);
             command.env("SIDETONE_POLL_INTERVAL_SECONDS", "1");
             let interface = if host == "p" { "eth0" } else { "lo" };
+            if host == "p" {
+                command.env("SIDETONE_LOGS_DIRECTORY", lab.file("logs"));
+            }
             Process(command.env("SIDETONE_CAPTURE_INTERFACES", interface).stderr(log).spawn().unwrap())
         };
         let watch = Self {
@@ -274,6 +280,7 @@ impl<'a> Watch<'a> {
             far,
             offline: report("prometheus"),
             report: serde_json::from_str(&report("json")).unwrap(),
+            lines: Lines::read(&self.lab.file("logs")),
             capture,
         }
     }

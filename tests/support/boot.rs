@@ -13,6 +13,8 @@ use crate::skipped::skipped;
 pub(crate) struct Layer {
     root: PathBuf,
     files: tempfile::TempDir,
+    /// More arguments of systemd-nspawn.
+    arguments: Vec<String>,
 }
 
 impl Layer {
@@ -32,7 +34,7 @@ impl Layer {
         let files = tempfile::tempdir().unwrap();
         // It becomes the root directory, which others than root must see.
         fs::set_permissions(files.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755)).unwrap();
-        Some(Self { root, files })
+        Some(Self { root, files, arguments: Vec::new() })
     }
 
     /// Where a file of the system lies.
@@ -44,6 +46,12 @@ impl Layer {
 
     pub(crate) fn put(&self, file: &str, text: &str) {
         fs::write(self.place(file), text).unwrap();
+    }
+
+    /// What a host has and a container does not: `--capability=CAP_PERFMON` and the like.
+    #[allow(dead_code, reason = "one test needs it")]
+    pub(crate) fn allow(&mut self, argument: impl Into<String>) {
+        self.arguments.push(argument.into());
     }
 
     /// Boots, runs `probe` with bash as soon as the units in `after` are up, and returns what it has told once the
@@ -66,10 +74,12 @@ impl Layer {
                       mount -t overlay -o lowerdir=\"$1\":\"$2\",upperdir=/run/over,workdir=/run/work over /run/root && \
                       exec systemd-nspawn -D /run/root --register=no --keep-unit --private-network --boot \
                       --bind=\"$3\":/told \
-                      --system-call-filter='landlock_create_ruleset landlock_add_rule landlock_restrict_self'";
+                      --system-call-filter='landlock_create_ruleset landlock_add_rule landlock_restrict_self' \
+                      \"${@:4}\"";
         let output = Command::new("timeout")
-            .args(["--signal", "KILL", "300", "unshare", "--mount", "sh", "-c", script, "sh"])
+            .args(["--signal", "KILL", "300", "unshare", "--mount", "bash", "-c", script, "bash"])
             .args([self.files.path(), &self.root, told.path()])
+            .args(&self.arguments)
             .stdin(Stdio::null())
             .output()
             .unwrap();

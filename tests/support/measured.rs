@@ -41,7 +41,7 @@ impl Measured {
             Event::Stream(stream) => self.streams.push(stream),
             Event::Report(report) => self.reports.push(report),
             Event::Window(window) => self.windows.push(window),
-            Event::Transfer(_) | Event::Answered(_) => {}
+            Event::Transfer(_) | Event::Answered(_) | Event::Expired(_) => {}
         }
     }
 }

@@ -61,6 +61,11 @@ pub(crate) fn get(address: &str, path: &str) -> Option<String> {
 
 /// Starts Prometheus with a configuration, its data in `folder`.
 pub(crate) fn prometheus(folder: &Path, config: &str) -> Served {
+    prometheus_with(folder, config, &[])
+}
+
+/// The same with further arguments.
+pub(crate) fn prometheus_with(folder: &Path, config: &str, arguments: &[&str]) -> Served {
     let file = folder.join("prometheus.yml");
     std::fs::write(&file, config).unwrap();
     let mut command = Command::new("prometheus");
@@ -69,6 +74,7 @@ pub(crate) fn prometheus(folder: &Path, config: &str) -> Served {
         .arg(format!("--storage.tsdb.path={}", folder.join("data").display()))
         // What fires before Alertmanager is found is told again soon.
         .arg("--rules.alert.resend-delay=1s")
+        .args(arguments)
         .current_dir(folder);
     Served::start(&mut command, "--web.listen-address")
 }

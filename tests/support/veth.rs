@@ -69,6 +69,7 @@ pub(crate) fn succeed(command: &mut Command) {
 }
 
 /// Sum of all samples of a name.
+#[allow(dead_code, reason = "not every test reads samples")]
 pub(crate) fn samples(body: &str, name: &str) -> f64 {
     body.lines()
         .filter_map(|line| line.strip_prefix(name))

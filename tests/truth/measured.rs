@@ -25,7 +25,7 @@ impl Measured {
             Event::Registration(registration) => measured.registrations.push(registration),
             Event::Stream(stream) => measured.streams.push(stream),
             Event::Transfer(transfer) => measured.transfers.push(transfer),
-            Event::Window(_) | Event::Report(_) | Event::Answered(_) => {}
+            Event::Window(_) | Event::Report(_) | Event::Answered(_) | Event::Expired(_) => {}
         };
         let mut files = Files::open([capture]);
         let mut observer = Observer::new(Settings::default());

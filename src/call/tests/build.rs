@@ -230,6 +230,7 @@ pub(super) struct World {
     pub(super) calls: Calls,
     pub(super) records: Vec<event::Call>,
     pub(super) registrations: Vec<event::Registration>,
+    pub(super) expired: Vec<event::Binding>,
     pub(super) transfers: Vec<event::Transfer>,
     pub(super) joined: Vec<(CallKey, CallKey)>,
     pub(super) answered: usize,
@@ -246,6 +247,7 @@ impl World {
             calls: Calls::new(limits, settings),
             records: Vec::new(),
             registrations: Vec::new(),
+            expired: Vec::new(),
             transfers: Vec::new(),
             joined: Vec::new(),
             answered: 0,
@@ -296,6 +298,7 @@ impl World {
                 Notice::Ended(key, _) => self.records.push(self.calls.take(key).unwrap()),
                 Notice::Joined(kept, absorbed) => self.joined.push((kept, absorbed)),
                 Notice::Registration(registration) => self.registrations.push(registration),
+                Notice::Expired(binding) => self.expired.push(binding),
                 Notice::Transfer(transfer) => self.transfers.push(transfer),
             }
         }

@@ -619,8 +619,42 @@ fn a_registration_binds_for_the_time_the_registrar_grants() {
     );
     world.expire(120.0);
     assert_eq!(world.calls.tables().bindings, 1);
+    assert!(world.expired.is_empty());
     world.expire(120.2);
     assert_eq!(world.calls.tables().bindings, 0);
+    let [lost] = world.expired.as_slice() else { panic!("{:?}", world.expired) };
+    assert_eq!(lost.aor, "sip:bob@example.com");
+    assert!((lost.end.seconds_since(lost.accepted) - 120.0).abs() < 1e-9);
+    world.expire(300.0);
+    assert_eq!(world.expired.len(), 1, "once");
+}
+
+#[test]
+fn who_renews_a_registration_or_has_another_contact_has_not_lost_it() {
+    let granted = |sip: &mut Sip| sip.contact_expires = Some(120);
+    let mut world = World::new();
+    world.feed_all(&[
+        register(0.0, 1, "r1"),
+        registered(0.1, 200, 1, "r1").with(granted),
+        register(100.0, 2, "r2"),
+        registered(100.1, 200, 2, "r2").with(granted),
+        register(200.0, 3, "r3").with(|sip| sip.contact = "sip:bob@192.0.2.9".into()),
+        registered(200.1, 200, 3, "r3").with(granted),
+    ]);
+    world.expire(225.0);
+    assert_eq!((world.calls.tables().bindings, world.expired.len()), (1, 0), "{:?}", world.expired);
+    world.expire(321.0);
+    assert_eq!((world.calls.tables().bindings, world.expired.len()), (0, 1));
+    // What is taken back is told as an attempt.
+    let leave = register(400.0, 5, "r5").with(|sip| sip.expires = Some(0));
+    world.feed_all(&[
+        register(390.0, 4, "r4"),
+        registered(390.1, 200, 4, "r4").with(granted),
+        leave,
+        registered(400.1, 200, 5, "r5"),
+    ]);
+    world.expire(600.0);
+    assert_eq!(world.expired.len(), 1);
 }
 
 #[test]

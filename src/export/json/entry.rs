@@ -284,7 +284,7 @@ mod tests {
                 Event::Stream(stream) => same(&stream),
                 Event::Report(report) => same(&report),
                 Event::Transfer(transfer) => same(&transfer),
-                Event::Window(_) | Event::Answered(_) => {}
+                Event::Window(_) | Event::Answered(_) | Event::Expired(_) => {}
             }
         }
     }

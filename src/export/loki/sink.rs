@@ -9,6 +9,7 @@ use super::outlet::{Line, Outlet};
 use super::spool::Kept;
 use crate::Stamp;
 use crate::log::{Entry, Sink};
+use crate::tail;
 
 /// An output of the logs.
 #[derive(Debug)]
@@ -31,7 +32,8 @@ impl Sink for ToLoki {
 
     fn take(&mut self, entry: &Entry<'_>) -> io::Result<()> {
         let stream = entry.stream.name();
-        if !self.outlet.takes(stream) {
+        // Lines of other programs have a stream of their own, which their reader fills.
+        if !self.outlet.takes(stream) || entry.component == tail::COMPONENT {
             return Ok(());
         }
         let text = std::str::from_utf8(entry.line).map_err(io::Error::other)?;

@@ -11,7 +11,8 @@
 //! the last segment was never acknowledged to whoever appended it, and is cut off.
 //!
 //! A mark is what an appender wants to find again after a crash, written with the lines in one write: how far a file
-//! was read. Only the last one is kept.
+//! was read. Only the last one is kept. Lines whose mark did not get to the disk are torn too: whoever wrote them will
+//! write them again.
 
 use std::collections::VecDeque;
 use std::fs::{self, File, OpenOptions};
@@ -242,8 +243,9 @@ impl Inner {
     fn append(&mut self, lines: &[Kept], mark: Option<&[u8]>, tally: &Tally) -> io::Result<()> {
         let mut buffer = std::mem::take(&mut self.buffer);
         buffer.clear();
+        let kind = if mark.is_some() { JOINED } else { LINE };
         for line in lines {
-            record(&mut buffer, LINE, |out| line.encode_raw(out));
+            record(&mut buffer, kind, |out| line.encode_raw(out));
         }
         if let Some(mark) = mark {
             record(&mut buffer, MARK, |out| out.extend_from_slice(mark));
@@ -347,7 +349,7 @@ impl Inner {
                 }
                 batch.end.offset += (rest.len() - after.len()) as u64;
                 rest = after;
-                if kind == LINE
+                if matches!(kind, LINE | JOINED)
                     && let Ok(line) = Kept::decode(content)
                 {
                     batch.lines.push(line);
@@ -416,15 +418,25 @@ struct Found {
 impl Found {
     fn of(bytes: &[u8], from: u64) -> Self {
         let mut found = Self::default();
+        let (mut at, mut joined) = (0, 0);
         let mut rest = bytes;
         while let Some((kind, content, after)) = next(rest) {
+            let lines = u64::from(at >= from);
+            at += (rest.len() - after.len()) as u64;
+            rest = after;
             match kind {
-                LINE => found.lines += u64::from(found.end >= from),
-                MARK => found.mark = Some(content.to_vec()),
+                LINE => found.lines += lines,
+                JOINED => {
+                    joined += lines;
+                    continue;
+                }
+                MARK => {
+                    found.mark = Some(content.to_vec());
+                    found.lines += std::mem::take(&mut joined);
+                }
                 _ => {}
             }
-            found.end += (rest.len() - after.len()) as u64;
-            rest = after;
+            found.end = at;
         }
         found
     }
@@ -485,6 +497,8 @@ const ENDING: &str = ".spool";
 const HEAD: usize = 8;
 const LINE: u8 = 1;
 const MARK: u8 = 2;
+/// A line that counts with the mark behind it.
+const JOINED: u8 = 3;
 /// The oldest of so many goes when the spool is full.
 const SEGMENTS: u64 = 16;
 const MIN_SEGMENT_BYTES: u64 = 16 << 10;

@@ -82,7 +82,7 @@ impl SiprecMetrics {
             ports: on.gauge(
                 "rtp_ports_allocated",
                 &[],
-                "Alias, when asked for: local ports on which streams of live calls flow, within the configured range",
+                "Alias, when asked for: local ports of streams of live calls within the configured range, two for each: that of RTP and that of RTCP",
             ),
             ports_max: on.gauge(
                 "rtp_ports_configured",
@@ -132,11 +132,12 @@ impl SiprecMetrics {
         self.active.set([], confirmed.count() as u64);
         let of_calls = live.streams.iter().filter(|stream| stream.call.is_some());
         let ends = of_calls.flat_map(|stream| [stream.source, stream.destination]);
-        let ports: HashSet<_> = ends
+        // A relay takes them by pairs, an even one for RTP and the odd one above it for RTCP (RFC 3550 11).
+        let pairs: HashSet<_> = ends
             .filter(|end| local.ports.contains(&end.port) && local.is(*end))
-            .map(|end| (end.ip, end.port))
+            .map(|end| (end.ip, end.port / 2))
             .collect();
-        self.ports.set([], ports.len() as u64);
+        self.ports.set([], 2 * pairs.len() as u64);
         self.ports_max.set([], local.ports.len() as u64);
     }
 }

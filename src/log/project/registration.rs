@@ -1,7 +1,7 @@
 //! What became of registrations.
 
 use super::Tell;
-use crate::event::{Registration, RegistrationResult};
+use crate::event::{Binding, Registration, RegistrationResult};
 use crate::log::privacy::Personal;
 use crate::log::{Level, Stream};
 
@@ -29,6 +29,18 @@ pub(super) fn over(tell: Tell<'_>, registration: &Registration) {
             line.count("expires", expires.into());
         }
         line.flag("challenged", registration.challenged);
+        line.traced(None)
+    });
+}
+
+/// Nobody has renewed it: whoever is called there cannot be reached.
+pub(super) fn expired(tell: Tell<'_>, binding: &Binding) {
+    let kind = (Stream::Application, Level::Warn, "registration");
+    tell.line(kind, "registration lost", Some(&binding.call_id), |mut line| {
+        line.personal("aor", Personal::uri(&binding.aor));
+        line.personal("source", Personal::endpoint(binding.source));
+        line.personal("destination", Personal::endpoint(binding.destination));
+        line.word("reason", "expired").time("since", binding.accepted).time("at", binding.end);
         line.traced(None)
     });
 }

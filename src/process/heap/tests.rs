@@ -6,7 +6,7 @@ use super::arena::{BINS, NEXT, STATE, SYSTEM_MEM, TOP};
 use super::*;
 use crate::process::elf;
 use crate::process::memory::Residency;
-use crate::process::pools::pools;
+use crate::process::pools::Roots;
 
 /// Regions of memory, all of them writable.
 #[derive(Clone, Debug, Default)]
@@ -209,7 +209,7 @@ proptest! {
         for object in elf::objects(&memory, &maps).unwrap() {
             let _ = object.symbol(&memory, "malloc");
         }
-        prop_assert!(pools(&memory).is_ok_and(|pools| pools.is_empty()));
+        prop_assert!(Roots::find(&memory).and_then(|roots| roots.pools(&memory)).is_ok_and(|pools| pools.is_empty()));
         prop_assert!(walk(&memory).is_err());
     }
 }

@@ -2,35 +2,45 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::below_its_root;
 use super::image::Image;
+use super::{below_its_root, failed};
 use crate::process::Process;
 use crate::process::elf::{self, Object, int};
 use crate::process::maps::Maps;
 use crate::process::memory::{Memory, Remote};
 use crate::process::privileged::Missing;
+use crate::process::probe::{self, Uprobes};
 
 /// Offsets in a file.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Places {
-    /// The file, as this process can open it.
-    pub(super) file: PathBuf,
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Places {
     /// First instructions of malloc and its relatives.
-    pub(super) entries: BTreeSet<u64>,
+    entries: BTreeSet<u64>,
     /// Jumps from within them into malloc.
-    pub(super) inner: BTreeSet<u64>,
+    inner: BTreeSet<u64>,
+}
+
+/// An allocator, its places known to the kernel.
+#[derive(Debug)]
+pub(super) struct Allocator {
+    /// Where a call is counted.
+    pub(super) added: probe::Places,
+    /// Where one is that was none of a caller.
+    pub(super) taken_off: Option<probe::Places>,
 }
 
 /// Those of files that were looked at: few programs have a C library of their own.
 #[derive(Debug, Default)]
-pub(super) struct Cache(BTreeMap<(u64, u64), Places>);
+pub(super) struct Cache(BTreeMap<(u64, u64), Arc<Allocator>>);
 
 impl Cache {
     /// The allocator that a process uses.
-    pub(super) fn of(&mut self, of: Process) -> Result<Places, Missing> {
+    pub(super) fn of(&mut self, of: Process, uprobes: &Uprobes) -> Result<Arc<Allocator>, Missing> {
         let file = allocator(of)?;
         let data =
             fs::metadata(&file).map_err(|error| Missing::Failed(format!("{}: {error}", file.display())))?;
@@ -38,17 +48,23 @@ impl Cache {
         if self.0.len() >= MOST_FILES {
             self.0.clear();
         }
-        let known = if let Some(known) = self.0.get(&key) {
-            known.clone()
-        } else {
-            let image = Image::open(&file)
-                .map_err(|error| Missing::Failed(format!("{}: {error}", file.display())))?;
-            let found = places(&image)?
-                .ok_or_else(|| Missing::Unsupported(format!("{} offers no malloc", file.display())))?;
-            self.0.insert(key, found.clone());
-            found
-        };
-        Ok(Places { file, ..known })
+        if let Some(known) = self.0.get(&key) {
+            return Ok(Arc::clone(known));
+        }
+        let image =
+            Image::open(&file).map_err(|error| Missing::Failed(format!("{}: {error}", file.display())))?;
+        let found = places(&image)?
+            .ok_or_else(|| Missing::Unsupported(format!("{} offers no malloc", file.display())))?;
+        let found = Arc::new(Allocator::name(&found, &file, uprobes).map_err(|error| failed(&error))?);
+        self.0.insert(key, Arc::clone(&found));
+        Ok(found)
+    }
+}
+
+impl Allocator {
+    fn name(places: &Places, file: &Path, uprobes: &Uprobes) -> io::Result<Self> {
+        let inner = (!places.inner.is_empty()).then(|| uprobes.name(file, &places.inner));
+        Ok(Self { added: uprobes.name(file, &places.entries)?, taken_off: inner.transpose()? })
     }
 }
 

@@ -35,7 +35,12 @@ fn run() -> io::Result<()> {
     let all = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
     let _ = rustix::process::setrlimit(rustix::process::Resource::Nofile, all);
     let mut direct = Direct::new();
-    let keep: Vec<Capability> = held.iter().map(|(capability, _)| *capability).collect();
+    let mut keep: Vec<Capability> = held.iter().map(|(capability, _)| *capability).collect();
+    // The kernel tells the number of each place in a file that is root's.
+    if keep.contains(&Capability::CAP_PERFMON) && !rustix::process::geteuid().is_root() {
+        let reads = caps::has_cap(None, CapSet::Permitted, Capability::CAP_DAC_READ_SEARCH);
+        keep.extend(reads.unwrap_or(false).then_some(Capability::CAP_DAC_READ_SEARCH));
+    }
     let report = sandbox::enter_second(&keep).map_err(io::Error::other)?;
     let rights = held.iter().map(|(_, right)| *right).collect();
     protocol::write(&mut agent, &Hello { rights, sandbox: report.summary() })?;
@@ -68,4 +73,7 @@ fn answer(direct: &mut Direct, question: Question) -> Answer {
 /// What it may keep.
 pub(super) const RIGHTS: [(Capability, Right); 2] =
     [(Capability::CAP_SYS_PTRACE, Right::Ptrace), (Capability::CAP_PERFMON, Right::Perfmon)];
+/// To open the kernel's list of places; to read it as another user than root.
+pub(super) const OVER_FILES: [Capability; 2] =
+    [Capability::CAP_DAC_OVERRIDE, Capability::CAP_DAC_READ_SEARCH];
 const EX_IOERR: u8 = 74;

@@ -1,4 +1,5 @@
 use std::collections::BTreeMap;
+use std::fs::{self, File};
 use std::io::Write;
 
 use super::*;
@@ -13,9 +14,9 @@ struct Kept {
 impl Take for Kept {
     fn take(&mut self, lines: &[&[u8]], source: &Source<'_>) {
         self.lines.extend(lines.iter().map(|line| String::from_utf8_lossy(line).into_owned()));
-        let Source { id, offset, skips, head, copy_of, gone, .. } = *source;
+        let Source { id, offset, skips, print, copy_of, gone } = *source;
         let entry =
-            Entry { tail: "t".into(), id, offset, serial: 0, skips, copy_of, head: head.to_vec(), gone };
+            Entry { tail: "t".into(), id, offset, serial: 0, skips, copy_of, print: print.clone(), gone };
         if gone { drop(self.entries.remove(&id)) } else { drop(self.entries.insert(id, entry)) }
     }
 }
@@ -58,6 +59,14 @@ impl Scene {
 
     fn copy(&self, from: &str, to: &str) {
         fs::copy(self.path(from), self.path(to)).unwrap();
+    }
+
+    fn pack(&self, name: &str) {
+        let to = File::create(self.path(&format!("{name}.gz"))).unwrap();
+        let mut encoder = flate2::write::GzEncoder::new(to, flate2::Compression::fast());
+        encoder.write_all(&fs::read(self.path(name)).unwrap()).unwrap();
+        encoder.finish().unwrap();
+        fs::remove_file(self.path(name)).unwrap();
     }
 
     fn truncate(&self, name: &str) {
@@ -313,4 +322,91 @@ fn any_order_of_rotations_restarts_and_looks_loses_and_doubles_nothing() {
         }
         scene.assert_complete();
     }
+}
+
+#[test]
+fn what_begins_as_another_log_file_does_is_no_copy_of_it() {
+    let mut scene = Scene::new();
+    for rotation in 1..20 {
+        // Seen when it has but the beginning of a line.
+        let mut file = File::options().append(true).create(true).open(scene.path("app.log")).unwrap();
+        write!(file, "line ").unwrap();
+        scene.round();
+        writeln!(file, "{:06}", scene.written).unwrap();
+        scene.written += 1;
+        scene.write("app.log", 5);
+        // And one that nobody saw.
+        scene.rename("app.log", &format!("app.log.{}", 2 * rotation));
+        scene.write("app.log", 3);
+        scene.rename("app.log", &format!("app.log.{}", 2 * rotation + 1));
+    }
+    scene.assert_complete();
+}
+
+#[test]
+fn a_number_that_is_given_again_is_another_file() {
+    let mut scene = Scene::new();
+    scene.write("app.log", 200);
+    scene.round();
+    scene.restart();
+    for _ in 0..3 {
+        fs::remove_file(scene.path("app.log")).unwrap();
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        scene.write("app.log", 300);
+        scene.restart();
+        scene.round();
+    }
+    assert_eq!(scene.follower.tally.truncations, 0);
+    scene.assert_complete();
+}
+
+#[test]
+fn what_was_compressed_meanwhile_is_read_on() {
+    let mut scene = Scene::new();
+    scene.write("app.log", 100);
+    scene.round();
+    scene.write("app.log", 50);
+    scene.rename("app.log", "app.log.2");
+    scene.write("app.log.1", 70);
+    scene.write("app.log", 10);
+    for name in ["app.log.1", "app.log.2"] {
+        scene.pack(name);
+    }
+    scene.restart();
+    scene.assert_complete();
+    // In the time of rotation, while it is looked at.
+    for rotation in 3..6 {
+        scene.write("app.log", 30);
+        scene.rename("app.log", &format!("app.log.{rotation}"));
+        scene.write("app.log", 1);
+        scene.round();
+        scene.pack(&format!("app.log.{rotation}"));
+        scene.round();
+    }
+    scene.assert_complete();
+    scene.restart();
+    scene.assert_complete();
+}
+
+#[test]
+fn a_copy_that_was_compressed_meanwhile_is_read_on() {
+    let mut scene = Scene::new();
+    scene.write("app.log", 100);
+    scene.round();
+    scene.write("app.log", 50);
+    scene.copy("app.log", "app.log.1");
+    scene.truncate("app.log");
+    scene.write("app.log", 500);
+    scene.pack("app.log.1");
+    scene.restart();
+    scene.assert_complete();
+}
+
+#[test]
+fn what_is_written_while_no_agent_runs_is_news_although_there_was_no_file() {
+    let mut scene = Scene::with(tempfile::tempdir().unwrap(), "app.log", false);
+    scene.round();
+    scene.write("app.log", 5);
+    scene.restart();
+    scene.assert_complete();
 }

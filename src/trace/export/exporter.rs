@@ -60,9 +60,7 @@ impl Exporter {
         };
         let mut end = None;
         loop {
-            if end.is_none() && stop.load(Ordering::Acquire) {
-                end = Some(now() + self.settings.flush);
-            }
+            self.is_over(stop, &mut end);
             let (batch, is_last) = self.gather(stop);
             if is_last && end.is_none() {
                 end = Some(now() + self.settings.flush);
@@ -114,17 +112,17 @@ impl Exporter {
     ) {
         let counters = &self.counters;
         let spans = batch.len();
+        if self.is_over(stop, end) {
+            return Counters::add(&counters.dropped_at_stop, spans);
+        }
         let resource_spans = group_spans_by_resource_and_scope(batch, &self.resource);
         let request = ExportTraceServiceRequest { resource_spans };
         let give_up = now() + self.settings.retry;
         let mut backoff = FIRST_WAIT;
         loop {
             Counters::add(&counters.requests, 1);
-            let limit = end.map_or(self.settings.timeout + LOOK, remaining);
-            let sending = async { tokio::time::timeout(limit, link.send(request.clone())).await };
-            let answer =
-                runtime.block_on(sending).unwrap_or(Answer::Later { wait: None, why: "no answer".into() });
-            let (wait, why) = match answer {
+            let sending = link.send(request.clone());
+            let (wait, why) = match runtime.block_on(self.answer(sending, stop, end)) {
                 Answer::Taken { rejected, message } => {
                     let rejected = (rejected as usize).min(spans);
                     Counters::add(&counters.sent, spans - rejected);
@@ -148,25 +146,52 @@ impl Exporter {
             let due = now() + pause;
             // Connections are driven meanwhile, so that one that broke is known to have broken.
             while now() < due {
-                if end.is_none() && stop.load(Ordering::Acquire) {
-                    *end = Some(now() + self.settings.flush);
-                }
-                if end.is_some_and(|end| now() >= end) {
+                if self.is_over(stop, end) {
                     return Counters::add(&counters.dropped_at_stop, spans);
                 }
-                runtime.block_on(tokio::time::sleep(remaining(due).min(LOOK)));
+                let look = remaining(due).min(LOOK);
+                runtime.block_on(async { tokio::time::sleep(look).await });
                 // Whoever goes does not wait out what was meant for a long life.
                 if end.is_some() && wait.is_none() {
                     break;
                 }
             }
-            if end.is_some_and(|end| now() >= end) {
+            if self.is_over(stop, end) {
                 return Counters::add(&counters.dropped_at_stop, spans);
             }
             if now() >= give_up {
                 return Counters::add(&counters.dropped_late, spans);
             }
         }
+    }
+
+    /// What becomes of a request; one that is under way is left when the time to go has come.
+    #[allow(clippy::disallowed_types, reason = "waits for another host")]
+    async fn answer(
+        &self,
+        sending: impl Future<Output = Answer>,
+        stop: &AtomicBool,
+        end: &mut Option<Instant>,
+    ) -> Answer {
+        let mut sending = std::pin::pin!(sending);
+        loop {
+            tokio::select! {
+                answer = &mut sending => return answer,
+                () = tokio::time::sleep(LOOK) => {}
+            }
+            if self.is_over(stop, end) {
+                return Answer::Later { wait: None, why: "no answer before the end".into() };
+            }
+        }
+    }
+
+    /// Whether the time for sending what waits is over; it begins when somebody says stop.
+    #[allow(clippy::disallowed_types, reason = "waits for another host")]
+    fn is_over(&self, stop: &AtomicBool, end: &mut Option<Instant>) -> bool {
+        if end.is_none() && stop.load(Ordering::Acquire) {
+            *end = Some(now() + self.settings.flush);
+        }
+        end.is_some_and(|end| now() >= end)
     }
 }
 

@@ -18,9 +18,10 @@ use tonic::metadata::MetadataMap;
 use tonic::transport::{Channel, Endpoint as GrpcEndpoint};
 use tonic::{Code, Status};
 
-use super::Settings;
 use super::endpoint::{Endpoint, Protocol};
 use super::tls::{Connector, Trust};
+use super::{Settings, retry_info};
+use crate::client::retry_after::RetryAfter;
 use crate::http::gzip::deflate;
 
 /// A way to the collector; connections are made when they are needed and kept.
@@ -145,8 +146,8 @@ fn answer_of_http(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Answe
     let why = format!("the collector answers {status}");
     match status.as_u16() {
         429 | 502..=504 => {
-            let seconds = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.trim().parse().ok());
-            Answer::Later { wait: seconds.map(Duration::from_secs), why }
+            let after = headers.get(RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
+            Answer::Later { wait: after.map(RetryAfter::from_now), why }
         }
         _ => Answer::Never { why },
     }
@@ -155,6 +156,7 @@ fn answer_of_http(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Answe
 /// OTLP specification, OTLP/gRPC response.
 fn answer_of_grpc(status: &Status) -> Answer {
     let why = format!("the collector answers {:?}: {}", status.code(), status.message());
+    let wait = retry_info::wait(status.details());
     match status.code() {
         Code::Cancelled
         | Code::DeadlineExceeded
@@ -163,9 +165,9 @@ fn answer_of_grpc(status: &Status) -> Answer {
         | Code::Unavailable
         | Code::DataLoss
         // A connection that breaks is told as this one.
-        | Code::Unknown
-        // Only together with a time to wait; it may well be there.
-        | Code::ResourceExhausted => Answer::Later { wait: None, why },
+        | Code::Unknown => Answer::Later { wait, why },
+        // Otherwise it will never have the room.
+        Code::ResourceExhausted if wait.is_some() => Answer::Later { wait, why },
         _ => Answer::Never { why },
     }
 }
@@ -216,12 +218,16 @@ mod tests {
     #[test]
     fn answers_of_grpc_mean_what_the_specification_says() {
         let of = |code| answer_of_grpc(&Status::new(code, "x"));
-        for code in [Code::Unavailable, Code::DeadlineExceeded, Code::Aborted, Code::ResourceExhausted] {
+        for code in [Code::Unavailable, Code::DeadlineExceeded, Code::Aborted, Code::DataLoss] {
             assert!(matches!(of(code), Answer::Later { .. }), "{code:?}");
         }
-        for code in
-            [Code::InvalidArgument, Code::Unauthenticated, Code::PermissionDenied, Code::Unimplemented]
-        {
+        for code in [
+            Code::InvalidArgument,
+            Code::Unauthenticated,
+            Code::PermissionDenied,
+            Code::Unimplemented,
+            Code::ResourceExhausted,
+        ] {
             assert!(matches!(of(code), Answer::Never { .. }), "{code:?}");
         }
     }

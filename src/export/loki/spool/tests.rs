@@ -160,3 +160,21 @@ fn a_position_that_cannot_be_read_sends_again_and_loses_nothing() {
     fs::write(directory.path().join("position"), b"junk that is no position").unwrap();
     assert_eq!(drain(&Spool::open(directory.path(), 1 << 20).unwrap()), [0, 1, 2, 3]);
 }
+
+#[test]
+fn lines_whose_mark_is_torn_off_were_never_there() {
+    let whole = tempfile::tempdir().unwrap();
+    let spool = Spool::open(whole.path(), 1 << 20).unwrap();
+    spool.append(&lines(0..2), Some(b"one"));
+    let first = fs::metadata(whole.path().join(name(1))).unwrap().len() as usize;
+    spool.append(&lines(2..5), Some(b"two"));
+    let bytes = fs::read(whole.path().join(name(1))).unwrap();
+    for end in first..bytes.len() {
+        let directory = tempfile::tempdir().unwrap();
+        fs::write(directory.path().join(name(1)), &bytes[..end]).unwrap();
+        let spool = Spool::open(directory.path(), 1 << 20).unwrap();
+        assert_eq!((spool.mark().unwrap(), spool.waiting().lines), (b"one".to_vec(), 2), "{end}");
+        spool.append(&lines(2..5), Some(b"two"));
+        assert_eq!(drain(&spool), [0, 1, 2, 3, 4], "{end}");
+    }
+}
