@@ -17,7 +17,7 @@ mod veth;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command};
+use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 use sidetone::simulate::{self, Outcome, Plan};
@@ -40,8 +40,10 @@ fn a_bad_call_leaves_a_file_and_a_good_one_none() {
     let lossy = capture(&dir, "lossy", &Plan { loss: 30.0, ..plan(&[Outcome::Answered], 1_000_000) });
     let busy = capture(&dir, "busy", &plan(&[Outcome::Busy, Outcome::Busy], 2_000_000));
     let agent = Agent::start(&net, &format!("keep_files = 2\ndirectory = {:?}\n", dir.join("evidence")));
-    let play =
-        |file: &Captured| net.inside("tcpreplay").args(["-q", "-i", "st0"]).arg(&file.path).spawn().unwrap();
+    let play = |file: &Captured| {
+        let mut replay = net.inside("tcpreplay");
+        replay.args(["-q", "-i", "st0"]).arg(&file.path).stdout(Stdio::null()).spawn().unwrap()
+    };
     let mut playing = [&busy, &good, &lossy].map(play);
     assert!(playing.iter_mut().all(|replay| replay.wait().unwrap().success()));
     assert!(until(|| agent.metric("sidetone_evidence_written_files_total") > 2.5), "{}", agent.metrics());

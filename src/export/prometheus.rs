@@ -412,6 +412,7 @@ mod tests {
                 connections: 1,
             },
             traces: Some(TraceStats::default()),
+            evidence: Some(crate::evidence::Snapshot::default()),
             loki: Some(crate::export::loki::Counters {
                 failures: vec![("busy", 1)],
                 lost: vec![("full", 0)],

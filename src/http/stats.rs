@@ -196,7 +196,7 @@ mod tests {
         let stats = Stats::default();
         stats.answered(1, &Method::GET, StatusCode::OK, Duration::from_millis(3));
         stats.answered(1, &Method::GET, StatusCode::OK, Duration::from_secs(20));
-        stats.answered(9, &Method::DELETE, StatusCode::IM_A_TEAPOT, Duration::ZERO);
+        stats.answered(TEMPLATES.len() - 1, &Method::DELETE, StatusCode::IM_A_TEAPOT, Duration::ZERO);
         let snapshot = stats.snapshot();
         let rows = [
             Requests { path: "/metrics", method: "GET", status: 200, count: 2 },
