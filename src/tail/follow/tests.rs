@@ -295,7 +295,7 @@ fn any_order_of_rotations_restarts_and_looks_loses_and_doubles_nothing() {
         scene.write("app.log", 1);
         scene.round();
         for _ in 0..60 {
-            match chance(8) {
+            match chance(9) {
                 0 | 1 => scene.round(),
                 2 => {
                     rotated += 1;
@@ -314,6 +314,12 @@ fn any_order_of_rotations_restarts_and_looks_loses_and_doubles_nothing() {
                     scene.write("app.log", 1 + chance(40));
                 }
                 4 => scene.restart(),
+                8 if rotated > 0 => {
+                    let name = format!("app.log.{}", 1 + chance(rotated));
+                    if scene.path(&name).exists() {
+                        scene.pack(&name);
+                    }
+                }
                 _ => {
                     let lines = 1 + chance(20);
                     scene.write("app.log", lines);
@@ -409,4 +415,35 @@ fn what_is_written_while_no_agent_runs_is_news_although_there_was_no_file() {
     scene.write("app.log", 5);
     scene.restart();
     scene.assert_complete();
+}
+
+#[test]
+fn not_all_files_stay_open_and_those_that_are_closed_are_opened_when_they_grow() {
+    let mut scene = Scene::new();
+    for rotation in 0..300 {
+        scene.write("app.log", 1);
+        scene.rename("app.log", &format!("app.log.{rotation}"));
+        // All within the time in which somebody may still write.
+        scene.follower.round(Stamp(1_000_000_000), true, &mut scene.kept);
+    }
+    let open = |scene: &Scene| scene.follower.known.values().filter(|known| known.body.is_some()).count();
+    assert!((100..=MANY_OPEN + 1).contains(&open(&scene)), "{}", open(&scene));
+    scene.write("app.log.3", 2);
+    scene.write("app.log.299", 2);
+    scene.assert_complete();
+    for _ in 0..7 {
+        scene.round();
+    }
+    assert_eq!(open(&scene), 0, "nobody writes to them");
+}
+
+#[test]
+fn what_is_cut_without_a_copy_begins_anew() {
+    let mut scene = Scene::new();
+    scene.write("app.log", 10);
+    scene.round();
+    scene.truncate("app.log");
+    scene.write("app.log", 3);
+    scene.assert_complete();
+    assert_eq!((scene.follower.tally.truncations, scene.follower.tally.without_copy), (1, 1));
 }
