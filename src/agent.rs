@@ -32,6 +32,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::thread;
+use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -255,6 +256,17 @@ fn spawn(name: &str, body: impl FnOnce() + Send + 'static) -> Result<thread::Joi
         .map_err(|error| Failure::broken(format_args!("starting a thread: {error}")))
 }
 
+/// Waits for threads that were told to end; one that hangs in a name service or on a disk is left behind.
+fn leave<'a>(threads: impl IntoIterator<Item = &'a thread::JoinHandle<()>>, longest: Duration) {
+    let mut looks = longest.as_millis() / LOOK.as_millis();
+    for thread in threads {
+        while looks > 0 && !thread.is_finished() {
+            thread::sleep(LOOK);
+            looks -= 1;
+        }
+    }
+}
+
 fn say(
     settings: &Settings,
     listeners: &Listeners,
@@ -309,6 +321,8 @@ async fn reopening(mut asked: Signal, logs: log::Logs) {
 
 /// Events that wait for the facts thread: about four seconds of windows of 20,000 streams.
 const EVENT_QUEUE: usize = 8192;
+/// From one look at a thread that ends to the next.
+const LOOK: Duration = Duration::from_millis(50);
 /// `sysexits.h`.
 const EX_CONFIG: u8 = 64;
 const EX_IOERR: u8 = 74;

@@ -12,7 +12,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::agent;
 use crate::export::prometheus;
@@ -166,13 +166,14 @@ impl Config {
             }
         });
         reader.section("hep", |section| hep::fill(section, &mut agent.hep));
-        reader.section("logs", |section| logs::fill(section, &mut agent.logs));
+        let mut state = None;
         reader.section("state", |section| {
-            if let Some(directory) = section.given::<String>("directory") {
-                agent.state = directory.into();
-            }
+            let directory = section.given::<String>("directory").map(PathBuf::from);
+            state = directory.or_else(|| section.of_unit("STATE_DIRECTORY"));
         });
         reader.section("evidence", |section| evidence::fill(section, &mut agent.evidence));
+        agent.state = state.clone().unwrap_or_else(|| agent.state.clone());
+        reader.section("logs", |section| logs::fill(section, state, &mut agent.logs));
         reader.section("loki", |section| loki::fill(section, &mut agent.loki));
         agent.tails = tail::read(reader);
         reader.section("http", |section| {

@@ -14,13 +14,14 @@ use std::hash::BuildHasher;
 use std::os::fd::RawFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crossbeam_channel::Sender as Queue;
 use foldhash::fast::RandomState;
 use serde_json::{Value, json};
 
+use super::leave;
 use super::shared::{Description, Fact, Shared};
 use super::tap::send;
 use crate::Stamp;
@@ -256,16 +257,10 @@ impl Senders {
         Ok(Self { stop, threads })
     }
 
-    /// Capture is over and everything is spooled: sends what can be sent within the time that is set for it. A
-    /// thread that hangs in a name service is left behind.
+    /// Capture is over and everything is spooled: sends what can be sent within the time that is set for it.
     pub(super) fn finish(self) {
         self.stop.store(true, Ordering::Release);
-        for _ in 0..LOOKS {
-            if self.threads.iter().all(JoinHandle::is_finished) {
-                return;
-            }
-            thread::sleep(LOOK);
-        }
+        leave(&self.threads, FINISH);
     }
 }
 
@@ -296,8 +291,7 @@ pub(super) fn health(stats: &HepStats) -> Option<(Condition, BTreeMap<String, Va
 const SIGHTINGS: usize = 16_384;
 const SEEN_NANOS: i64 = 5_000_000_000;
 /// How often, and from when to when, the end of the sending is looked for: longer than sending may take.
-const LOOKS: u32 = 100;
-const LOOK: Duration = Duration::from_millis(50);
+const FINISH: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests {

@@ -10,12 +10,12 @@ use std::fmt::Display;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::{Failure, Settings};
+use super::{Failure, Settings, leave};
 use crate::export::loki::{self, Counters, Outlet, Sender, ToLoki};
 use crate::http::Condition;
 use crate::log::{self, Output, Stream};
@@ -129,24 +129,14 @@ impl Running {
     /// Reads what is left in files; then no line is added by them.
     pub(super) fn stop_reading(&mut self) {
         self.no_reading.store(true, Ordering::Release);
-        finish(self.reading.as_ref());
+        leave(&self.reading, FINISH);
     }
 
     /// Everything is in the spool: sends what can be sent in a moment; the rest is sent after the next start.
     pub(super) fn finish(mut self) {
         self.stop_reading();
         self.no_sending.store(true, Ordering::Release);
-        finish(self.sending.as_ref());
-    }
-}
-
-/// A thread that hangs in a name service or on a disk is left behind.
-fn finish(thread: Option<&JoinHandle<()>>) {
-    for _ in 0..LOOKS {
-        if thread.is_none_or(JoinHandle::is_finished) {
-            return;
-        }
-        thread::sleep(LOOK);
+        leave(&self.sending, FINISH);
     }
 }
 
@@ -196,5 +186,4 @@ impl Told {
     }
 }
 
-const LOOKS: u32 = 100;
-const LOOK: Duration = Duration::from_millis(50);
+const FINISH: Duration = Duration::from_secs(5);

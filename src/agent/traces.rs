@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::Failure;
 use super::shared::{Fact, Shared};
+use super::{Failure, leave};
 use crate::config::Config;
 use crate::export::prometheus::TraceStats;
 use crate::http::Condition;
@@ -65,16 +65,10 @@ impl Sender {
         Ok(Self { stop, thread })
     }
 
-    /// Nothing more will be told: sends what waits, within the time that is set for it. A thread that hangs in a name
-    /// service is left behind.
+    /// Nothing more will be told: sends what waits, within the time that is set for it.
     pub(super) fn finish(self) {
         self.stop.store(true, Ordering::Release);
-        for _ in 0..LOOKS {
-            if self.thread.is_finished() {
-                return;
-            }
-            thread::sleep(LOOK);
-        }
+        leave([&self.thread], FINISH);
     }
 }
 
@@ -93,5 +87,4 @@ pub(super) fn health(stats: &TraceStats) -> (Condition, BTreeMap<String, Value>)
 }
 
 /// How often, and from when to when, the end of the sending is looked for: longer than sending may take.
-const LOOKS: u32 = 120;
-const LOOK: Duration = Duration::from_millis(50);
+const FINISH: Duration = Duration::from_secs(6);

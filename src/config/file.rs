@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::{Range, RangeInclusive};
+use std::path::PathBuf;
 use std::str::FromStr;
 
 use toml::Spanned;
@@ -254,6 +255,12 @@ impl<'a> Section<'_, 'a> {
     /// A variable that others set, such as the service manager.
     pub(super) fn environment(&self, name: &str) -> Option<&str> {
         self.reader.variables.get(name).map(String::as_str)
+    }
+
+    /// The first of the directories that the service manager gives by this name.
+    pub(super) fn of_unit(&self, name: &str) -> Option<PathBuf> {
+        let first = self.environment(name)?.split(':').next()?;
+        (!first.is_empty()).then(|| first.into())
     }
 
     /// Whether it has this key.

@@ -1,17 +1,16 @@
 //! `[logs]`: what is logged, where to, and for how long.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use super::Section;
 use super::file::within;
 use crate::log::privacy::Treatment;
 use crate::log::{Format, Level, Place, Settings, Stream};
 
-pub(super) fn fill(section: &mut Section<'_, '_>, logs: &mut Settings) {
-    let under_unit =
-        |section: &Section<'_, '_>, name| section.environment(name).and_then(first).map(PathBuf::from);
-    logs.directory =
-        section.given::<String>("directory").map(PathBuf::from).or(under_unit(section, "LOGS_DIRECTORY"));
+/// `state` is where the agent keeps what must survive it, if that was said.
+pub(super) fn fill(section: &mut Section<'_, '_>, state: Option<PathBuf>, logs: &mut Settings) {
+    let directory = section.given::<String>("directory").map(PathBuf::from);
+    logs.directory = directory.or_else(|| section.of_unit("LOGS_DIRECTORY"));
     logs.file = section.given::<String>("file").map(PathBuf::from);
     places(section, logs);
 
@@ -69,9 +68,9 @@ pub(super) fn fill(section: &mut Section<'_, '_>, logs: &mut Settings) {
     };
     logs.hash_key = section.checked("hash_key", long);
 
-    let state = under_unit(section, "STATE_DIRECTORY").or_else(|| logs.directory.clone());
     let key = section.given::<String>("audit_key").map(PathBuf::from);
-    logs.audit_key = key.or_else(|| state.map(|state| state.join("audit.key")));
+    let beside = state.or_else(|| logs.directory.clone());
+    logs.audit_key = key.or_else(|| beside.map(|directory| directory.join("audit.key")));
     let mut lines = logs.checkpoints.lines as usize;
     section.number("checkpoint_lines", &mut lines, 1..=1_000_000);
     logs.checkpoints.lines = lines as u64;
@@ -135,10 +134,6 @@ fn word<T: Copy>(
 }
 
 /// systemd separates several by colons.
-fn first(directories: &str) -> Option<&Path> {
-    directories.split(':').next().filter(|first| !first.is_empty()).map(Path::new)
-}
-
 const MIN_BYTES: u64 = 4096;
 const MAX_BYTES: u64 = 1 << 40;
 const MAX_DAYS: u64 = 36_500;

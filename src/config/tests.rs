@@ -317,6 +317,12 @@ fn logs_go_where_they_are_told() {
     let logs = read("s.toml", "", &variables(&unit)).unwrap().agent.logs;
     assert_eq!(logs.places, [vec![Place::File], vec![Place::File], vec![Place::File]]);
     assert_eq!(logs.audit_key.as_deref(), Some(Path::new("/var/lib/sidetone/audit.key")));
+    let agent = read("s.toml", "", &variables(&[("STATE_DIRECTORY", "/srv/state:/else")])).unwrap().agent;
+    assert_eq!(agent.state, Path::new("/srv/state"), "all of it");
+    let text = "[state]\ndirectory = \"/own\"\n[logs]\ndirectory = \"/logs\"";
+    let agent = read("s.toml", text, &variables(&unit)).unwrap().agent;
+    assert_eq!(agent.state, Path::new("/own"));
+    assert_eq!(agent.logs.audit_key.as_deref(), Some(Path::new("/own/audit.key")));
 
     let common = [
         ("LOG_LEVEL", "WARNING"),
