@@ -47,10 +47,8 @@ fn what_deserves_an_alert_raises_it_and_what_is_well_raises_none() {
     traffic::flood(&stage.file("flood.pcap"));
     let _processes = stage.processes();
 
-    let mut agents: BTreeMap<&str, stage::Agent<'_>> = stage::AGENTS
-        .iter()
-        .map(|(name, configuration)| (*name, stage.agent(name, configuration)))
-        .collect();
+    let mut agents: BTreeMap<&str, stage::Agent<'_>> =
+        stage::AGENTS.iter().map(|(name, configuration)| (*name, stage.agent(name, configuration))).collect();
     for (name, agent) in &agents {
         assert!(patience::within(60, || agent.is_ready()), "{name}: {}", stage.said(name));
     }
@@ -65,7 +63,9 @@ fn what_deserves_an_alert_raises_it_and_what_is_well_raises_none() {
     for _ in 0..5 {
         stage::status(stage.ask(&cut, "/api/calls"));
     }
-    assert!(patience::within(30, || !watched.query("sidetone_audit_sequence{instance=\"cut\"} > 8").is_empty()));
+    assert!(patience::within(30, || !watched
+        .query("sidetone_audit_sequence{instance=\"cut\"} > 8")
+        .is_empty()));
     cut.end("TERM");
     fs::remove_dir_all(stage.file("cut-logs")).unwrap();
     agents.insert("cut", stage.agent("cut", stage::configuration("cut")));
@@ -89,7 +89,8 @@ fn what_deserves_an_alert_raises_it_and_what_is_well_raises_none() {
     while !all && began.elapsed() < PATIENCE {
         for alert in watched.alerts() {
             judge_texts(&alert);
-            let name = ["instance", "alertname"].map(|label| alert["labels"][label].as_str().unwrap().to_owned());
+            let name =
+                ["instance", "alertname"].map(|label| alert["labels"][label].as_str().unwrap().to_owned());
             raised.entry(name.into()).or_insert_with(|| began.elapsed().as_secs());
         }
         all = deserved.iter().all(|alert| raised.contains_key(alert));
@@ -106,9 +107,11 @@ fn what_deserves_an_alert_raises_it_and_what_is_well_raises_none() {
         "count by (alertname, alertstate) (count_over_time(ALERTS{instance=\"well\",alertname!=\"AgentDown\"}[10m]))",
     );
     assert!(well.is_empty(), "{well:?}");
-    let answered = watched.query("sum(voip_sip_attempt_results_total{instance=\"well\",result=\"answered\"}) > 20");
+    let answered =
+        watched.query("sum(voip_sip_attempt_results_total{instance=\"well\",result=\"answered\"}) > 20");
     assert!(!answered.is_empty(), "the well agent has seen calls");
-    let of_calls: Vec<_> = raised.keys().filter(|(agent, name)| agent == "calls" && name != "AgentDown").collect();
+    let of_calls: Vec<_> =
+        raised.keys().filter(|(agent, name)| agent == "calls" && name != "AgentDown").collect();
     let expected: Vec<_> = deserved.iter().filter(|(agent, _)| agent == "calls").collect();
     assert_eq!(of_calls, expected, "nothing that the calls do not deserve");
     tell(&raised, &deserved);
@@ -155,9 +158,10 @@ fn rules() -> [(&'static str, String); 2] {
             alert = line.trim().strip_prefix("- alert: ").unwrap_or(alert);
             let line = match line {
                 line if line.starts_with("    for: ") => "    for: 2s".to_owned(),
-                line if alert == "MemoryLeak" => {
-                    line.replace("[6h]", "[12s]").replace("[1h] offset 5h", "[2s] offset 10s").replace("[1h]", "[2s]")
-                }
+                line if alert == "MemoryLeak" => line
+                    .replace("[6h]", "[12s]")
+                    .replace("[1h] offset 5h", "[2s] offset 10s")
+                    .replace("[1h]", "[2s]"),
                 line => line.to_owned(),
             };
             fast += &(line + "\n");

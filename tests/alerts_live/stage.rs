@@ -104,10 +104,7 @@ impl<'a> Stage<'a> {
     /// Programs beside the agents: one whose heap is full of holes, and one that leaks.
     pub(crate) fn processes(&self) -> [Ended; 2] {
         let programs = [
-            (
-                "holey",
-                "@a = map { 'x' x 2000 } 1..150000; for (0..$#a) { undef $a[$_] if $_ % 5 } sleep 600",
-            ),
+            ("holey", "@a = map { 'x' x 2000 } 1..150000; for (0..$#a) { undef $a[$_] if $_ % 5 } sleep 600"),
             (
                 "leaky",
                 "$a[$_] = 'x' x 1e6 for 0..150; for (1..4000) { push @b, 'x' x 2e5; select undef, undef, undef, 0.05 }",
@@ -192,10 +189,8 @@ impl<'a> Watched<'a> {
     pub(crate) fn start(stage: &'a Stage<'a>, rules: &[(&str, String)], alertmanager: &Path) -> Self {
         let mut targets = String::new();
         for (name, _) in AGENTS {
-            targets += &format!(
-                "  - {{targets: ['127.0.0.1:{}'], labels: {{instance: {name}}}}}\n",
-                port(name)
-            );
+            targets +=
+                &format!("  - {{targets: ['127.0.0.1:{}'], labels: {{instance: {name}}}}}\n", port(name));
         }
         for (file, text) in rules {
             fs::write(stage.file(file), text).unwrap();
