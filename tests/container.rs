@@ -77,11 +77,11 @@ fn the_agent_in_the_image_needs_no_root_and_writes_nothing() {
     assert!(agent.try_wait().unwrap().is_none(), "it goes on");
     let (_, health) = net.fetch(&format!("{url}/health?detailed=true"));
     assert!(health.contains("\"capabilities\":0"), "{health}");
-    // The shell that waits for it passes nothing on, and with the first process of its namespace all others end.
-    veth::succeed(Command::new("kill").args(["-KILL", &agent.id().to_string()]));
-    let said = agent.wait_with_output().unwrap();
-    let said = String::from_utf8_lossy(&said.stderr).into_owned();
-    assert!(!said.contains("panicked"), "{said}");
+    // Who waits for it passes nothing on.
+    veth::succeed(Command::new("pkill").args(["-TERM", "--parent", &agent.id().to_string()]));
+    let ended = agent.wait_with_output().unwrap();
+    let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+    assert!(ended.status.success() && !said.contains("panicked"), "{said}");
 
     // A runtime that gives it nothing.
     let refused = started(&net, root, "none").wait_with_output().unwrap();

@@ -15,6 +15,8 @@ use serde_json::Value;
 use reports::{Told, samples, told};
 use stage::{Lab, Seen, Watch, sum, with};
 
+#[path = "lab/alerts.rs"]
+mod alerts;
 #[path = "lab/beside.rs"]
 mod beside;
 #[path = "lab/browser.rs"]
@@ -44,6 +46,7 @@ mod wire;
 fn clean_calls() {
     let Some(lab) = Lab::up() else { return };
     let watch = Watch::start(&lab);
+    let alerts = alerts::Alerts::watch(&lab);
     let mut callers = vec![
         lab.call("call", 6, "9001", "-key user trunk -d 5000 -r 3"),
         lab.call("call_auth", 2, "9001", "-key user u3 -au u3 -ap pw-u3 -d 3000"),
@@ -53,6 +56,7 @@ fn clean_calls() {
     ];
     let samples = watch.sample(&mut callers);
     callers.into_iter().for_each(stage::Caller::succeed);
+    assert!(alerts.is_none_or(|alerts| alerts.raised(11).is_empty()), "nothing is wrong");
     beside::judge_processes(&watch);
     // The transfer makes a call of its own.
     let seen = watch.finish(11, 11, 3);

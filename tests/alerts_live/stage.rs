@@ -3,6 +3,8 @@
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -44,6 +46,27 @@ impl Agent<'_> {
 
     pub(crate) fn signal(&self, name: &str) {
         kill(name, self.process.0.id());
+    }
+
+    /// Waits until a thread has nothing to do any more.
+    pub(crate) fn idles(&self, thread: &str) {
+        let stat = self.thread(thread).join("stat");
+        let ticks = || {
+            let text = fs::read_to_string(&stat).unwrap();
+            let fields: Vec<&str> = text.rsplit_once(") ").unwrap().1.split(' ').collect();
+            fields[11].parse::<u64>().unwrap() + fields[12].parse::<u64>().unwrap()
+        };
+        let mut last = 0;
+        while ticks() > last + 2 {
+            last = ticks();
+            sleep(Duration::from_secs(1));
+        }
+    }
+
+    fn thread(&self, name: &str) -> PathBuf {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.process.0.id())).unwrap();
+        let is = |task: &PathBuf| fs::read_to_string(task.join("comm")).is_ok_and(|comm| comm.trim() == name);
+        tasks.map(|task| task.unwrap().path()).find(is).unwrap()
     }
 
     pub(crate) fn end(&mut self, signal: &str) {
@@ -110,12 +133,7 @@ impl<'a> Stage<'a> {
 
     /// Holds up one thread of an agent whenever it would sleep.
     pub(crate) fn hold(&self, agent: &Agent<'_>, thread: &str) -> Held {
-        let tasks = format!("/proc/{}/task", agent.process.0.id());
-        let task = fs::read_dir(tasks)
-            .unwrap()
-            .map(|task| task.unwrap().path())
-            .find(|task| fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == thread));
-        let task = task.unwrap().file_name().unwrap().to_str().unwrap().to_owned();
+        let task = agent.thread(thread).file_name().unwrap().to_str().unwrap().to_owned();
         let mut command = Command::new("strace");
         command.args(["-p", &task, "-o", "/dev/null", "-e", "inject=futex:delay_enter=60000000"]);
         let tracer = Ended(command.stderr(Stdio::null()).spawn().unwrap());
