@@ -163,11 +163,13 @@ fn attend(
     let traces = traces::open(&config, &shared)?;
     let evidence = evidence::open(&config);
     let reload = Arc::new(Reload::new(origin, config, &web, Arc::clone(&shared)));
+    let gpus = if settings.processes.gpu { process::host::Gpus::open() } else { process::host::Gpus::none() };
     // Everything is open. No packet was looked at yet, and no other thread is there.
     let (read, write) = shipping.directories();
     let needs = sandbox::Needs {
         read: [reload.directories().as_slice(), &processes::reads(&settings.processes), read].concat(),
         write: [settings.logs.directories().as_slice(), write, &evidence.directories()].concat(),
+        gpus: gpus.are_there(),
         connects: traces.is_some() || shipping.connects() || !settings.hep.send.is_empty(),
     };
     let sandbox = sandbox::enter(&needs).map_err(Failure::broken)?;
@@ -196,7 +198,7 @@ fn attend(
         Some(second) => Box::new(second),
         None => Box::new(Own::default()),
     };
-    let polling = spawn("processes", move || processes::run(&polls, watched, privileged))?;
+    let polling = spawn("processes", move || processes::run(&polls, watched, privileged, gpus))?;
 
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)

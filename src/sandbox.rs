@@ -31,6 +31,8 @@ pub struct Needs {
     pub write: Vec<PathBuf>,
     /// New connections to other hosts, and their names.
     pub connects: bool,
+    /// Devices of NVIDIA's that are open already.
+    pub gpus: bool,
 }
 
 /// What was taken away, and what could not be.

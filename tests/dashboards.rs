@@ -177,6 +177,7 @@ const EMPTY: &[(&str, &str)] = &[
     ("voip_rtp_restarts", "no stream begins anew"),
     ("voip_rtp_discontinuities", "no time stamp jumps"),
     ("voip_rtp_duplicates", "no packet is repeated"),
+    ("voip_host_gpu", "it is not asked for"),
     ("voip_reported_mos", "no endpoint reports its MOS"),
     ("voip_rtp_clock_skew", "calls of the demo are shorter than a minute"),
     ("voip_sip_transfers", "the demo plays none"),

@@ -17,6 +17,7 @@ use serde_json::json;
 
 use super::shared::Shared;
 use crate::http::{Condition, Part};
+use crate::process::host::Gpus;
 use crate::process::{Poller, Privileged, Settings, Snapshot};
 use crate::sandbox::directories_of;
 
@@ -88,10 +89,10 @@ pub(super) fn reads(settings: &Settings) -> Vec<PathBuf> {
 }
 
 /// Looks until it is told that it is over.
-pub(super) fn run(shared: &Shared, settings: Settings, privileged: Box<dyn Privileged>) {
+pub(super) fn run(shared: &Shared, settings: Settings, privileged: Box<dyn Privileged>, gpus: Gpus) {
     let begun = Instant::now();
     let mut interval = Duration::from_secs(settings.interval_seconds);
-    let mut poller = Poller::new(settings, privileged);
+    let mut poller = Poller::new(settings, privileged, gpus);
     loop {
         let polled = Instant::now();
         poller.watch_interfaces(captured(shared));

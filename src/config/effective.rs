@@ -137,6 +137,7 @@ impl Config {
             now("poll.slow_interval_seconds", json!(processes.slow_interval_seconds)),
             now("poll.well_known", json!(processes.well_known)),
             now("poll.host", json!(processes.host)),
+            restart("poll.gpu", json!(processes.gpu)),
             now("processes", processes.rules.iter().map(process).collect()),
             restart("otlp.endpoint", json!(otlp.export.endpoint.as_ref().map(ToString::to_string))),
             restart("otlp.protocol", json!(otlp.export.protocol.map(Protocol::name))),

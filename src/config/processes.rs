@@ -19,6 +19,9 @@ pub(super) fn fill(reader: &mut Reader<'_>, settings: &mut Settings) {
         if let Some(host) = section.given("host") {
             settings.host = host;
         }
+        if let Some(gpu) = section.given("gpu") {
+            settings.gpu = gpu;
+        }
     });
     let mut names = HashSet::new();
     reader.list("processes", |section| {

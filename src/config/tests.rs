@@ -174,6 +174,7 @@ interval_seconds = 5
 slow_interval_seconds = 300
 well_known = false
 host = false
+gpu = true
 
 [[processes]]
 name = "proxy"

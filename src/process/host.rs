@@ -1,10 +1,11 @@
-//! The host: processors, memory, load, pressure, disks, network. All of it can be read by anybody.
+//! The host: processors, memory, load, pressure, disks, network, graphics processors. All of it can be read by anybody.
 //!
 //! ```text
 //! /proc/{stat,meminfo,loadavg,diskstats}  /proc/pressure/*  /proc/self/{mountinfo,net/dev,net/snmp,net/snmp6}  statfs
 //! ```
 
 mod disk;
+mod gpu;
 mod net;
 
 use std::path::Path;
@@ -13,6 +14,7 @@ use super::files::{Buffer, SMALL};
 use super::lines;
 
 pub use disk::{Device, Filesystem};
+pub use gpu::{Gpu, Gpus};
 pub use net::Interface;
 
 /// What it is called, as the kernel has it; empty when it cannot be read.
@@ -43,6 +45,8 @@ pub struct Host {
     pub interfaces: Vec<Interface>,
     /// Datagrams that no socket got, by reason.
     pub udp_errors: Vec<(&'static str, u64)>,
+    /// Graphics processors.
+    pub gpus: Vec<Gpu>,
 }
 
 /// Modes of [`Host::cpu_seconds`]. Time of guests is part of `user` and `nice`.
@@ -102,6 +106,7 @@ impl Host {
         stat: &Stat,
         ticks_per_second: u64,
         shows: impl Fn(&str) -> bool,
+        gpus: &Gpus,
         buffer: &mut Buffer,
     ) -> Self {
         let mut host = Self { cpus: Some(stat.cpus).filter(|cpus| *cpus > 0), ..Self::default() };
@@ -123,6 +128,7 @@ impl Host {
         host.devices = disk::devices(buffer);
         host.interfaces = net::interfaces(buffer, shows);
         host.udp_errors = net::udp_errors(buffer);
+        host.gpus = gpus.read();
         host
     }
 }
@@ -192,7 +198,7 @@ mod tests {
     fn this_host_has_all_of_it() {
         let mut buffer = Buffer::default();
         let stat = Stat::read(&mut buffer);
-        let host = Host::read(&stat, procfs::ticks_per_second(), |_| true, &mut buffer);
+        let host = Host::read(&stat, procfs::ticks_per_second(), |_| true, &Gpus::none(), &mut buffer);
         assert!(
             host.cpus.is_some_and(|cpus| cpus > 0) && host.cpu_seconds.is_some_and(|modes| modes[0] > 0.0)
         );

@@ -21,7 +21,7 @@ use super::cgroup::Mounts;
 use super::choose::{self, Look, Seen};
 use super::files::{self, Buffer, SMALL};
 use super::group::{Clock, Group, Member};
-use super::host::{self, Host};
+use super::host::{self, Gpus, Host};
 use super::pace::Pace;
 use super::privileged::{Missing, Privileged};
 use super::settings::{Allocations, Rule, Settings};
@@ -41,6 +41,7 @@ pub struct Poller {
     /// What the pid files of the rules said.
     tops: Vec<Option<u32>>,
     privileged: Box<dyn Privileged>,
+    gpus: Gpus,
     mounts: Mounts,
     buffer: Buffer,
     lacks: BTreeMap<Lack, BTreeSet<String>>,
@@ -67,7 +68,7 @@ struct Decision {
 
 impl Poller {
     /// Nothing is looked at yet.
-    pub fn new(settings: Settings, privileged: Box<dyn Privileged>) -> Self {
+    pub fn new(settings: Settings, privileged: Box<dyn Privileged>, gpus: Gpus) -> Self {
         let mut buffer = Buffer::default();
         let mountinfo = buffer.read_path(Path::new("/proc/self/mountinfo"), 1 << 20);
         let mounts = mountinfo.map(Mounts::parse).unwrap_or_default();
@@ -79,6 +80,7 @@ impl Poller {
             decided: HashMap::new(),
             tops: Vec::new(),
             privileged,
+            gpus,
             mounts,
             buffer,
             lacks: BTreeMap::new(),
@@ -158,7 +160,8 @@ impl Poller {
         let (host, interfaces) = (self.settings.host, &self.interfaces);
         let shows =
             |name: &str| interfaces.is_empty() || interfaces.iter().any(|interface| interface == name);
-        let host = host.then(|| Host::read(&stat, clock.ticks_per_second, shows, &mut self.buffer));
+        let host =
+            host.then(|| Host::read(&stat, clock.ticks_per_second, shows, &self.gpus, &mut self.buffer));
         // In a namespace of processes there always is a first one.
         let is_hidden = self.is_denied || seen.iter().all(|seen| seen.pid != 1);
         self.stats.polls += 1;
@@ -609,7 +612,11 @@ mod tests {
     use std::fs;
 
     fn poller(rules: Vec<Rule>) -> Poller {
-        Poller::new(Settings { rules, well_known: false, ..Settings::default() }, Box::new(Own::default()))
+        Poller::new(
+            Settings { rules, well_known: false, ..Settings::default() },
+            Box::new(Own::default()),
+            Gpus::none(),
+        )
     }
 
     fn myself() -> String {

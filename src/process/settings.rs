@@ -15,6 +15,8 @@ pub struct Settings {
     pub well_known: bool,
     /// Look at the host too.
     pub host: bool,
+    /// Look at graphics processors too: a library that is not ours is loaded for it.
+    pub gpu: bool,
     /// Time between two polls.
     pub interval_seconds: u64,
     /// Time at least between two looks at what takes the kernel long: page tables, threads one by one.
@@ -27,6 +29,7 @@ impl Default for Settings {
             rules: Vec::new(),
             well_known: true,
             host: true,
+            gpu: false,
             interval_seconds: 15,
             slow_interval_seconds: 60,
         }

@@ -69,6 +69,10 @@ fn allowed(needs: &Needs, arch: TargetArch) -> Result<BpfProgram, BackendError> 
         rules.insert(libc::SYS_sendmmsg, Vec::new());
         rules.insert(libc::SYS_recvmmsg, Vec::new());
     }
+    let mut controls = one_of(1, &CONTROLS)?;
+    if needs.gpus {
+        controls.push(bits(1, 0xff00, NVIDIA)?);
+    }
     let families = if needs.connects { &FAMILIES[..] } else { &FAMILIES[..2] };
     let own_process = [u64::from(std::process::id())];
     let thread = libc::CLONE_THREAD as u64;
@@ -78,7 +82,7 @@ fn allowed(needs: &Needs, arch: TargetArch) -> Result<BpfProgram, BackendError> 
         (libc::SYS_mmap, vec![bits(2, execute, 0)?]),
         (libc::SYS_mprotect, vec![bits(2, execute, 0)?]),
         (libc::SYS_socket, one_of(0, families)?),
-        (libc::SYS_ioctl, one_of(1, &CONTROLS)?),
+        (libc::SYS_ioctl, controls),
         (libc::SYS_prctl, one_of(0, &[libc::PR_SET_NAME as u64])?),
         // How a process aborts.
         (libc::SYS_tgkill, one_of(0, &own_process)?),
@@ -144,6 +148,9 @@ const CONTROLS: [u64; 7] = [
     SIOCGIFHWADDR,
     SIOCGIFINDEX,
 ];
+
+/// Kind of the numbers that NVIDIA's driver takes (nv-ioctl-numbers.h).
+const NVIDIA: u64 = (b'F' as u64) << 8;
 
 /// linux/sockios.h.
 const SIOCGIFNAME: u64 = 0x8910;

@@ -21,6 +21,9 @@ pub(super) struct HostMetrics {
     network_errors: Counters<2>,
     network_drops: Counters<2>,
     udp_errors: Counters<1>,
+    gpu_busy: RealGauges<1>,
+    gpu_memory: Gauges<2>,
+    gpu_celsius: RealGauges<1>,
 }
 
 impl HostMetrics {
@@ -73,6 +76,17 @@ impl HostMetrics {
                 &["reason"],
                 "Datagrams of the host that were lost: socket buffers were full, nobody listened, damaged, no memory",
             ),
+            gpu_busy: on.real_gauge(
+                "voip_host_gpu_busy_ratio",
+                &["gpu"],
+                "Share of its last sample period in which a graphics processor ran something (NVML)",
+            ),
+            gpu_memory: on.gauge("voip_host_gpu_memory_bytes", &["gpu", "kind"], "Memory of a graphics processor (NVML)"),
+            gpu_celsius: on.real_gauge(
+                "voip_host_gpu_temperature_celsius",
+                &["gpu"],
+                "Temperature of a graphics processor's core (NVML)",
+            ),
         }
     }
 
@@ -90,6 +104,9 @@ impl HostMetrics {
             gauge.clear();
         }
         self.load.clear();
+        self.gpu_busy.clear();
+        self.gpu_memory.clear();
+        self.gpu_celsius.clear();
     }
 
     pub(super) fn set(&self, host: &Host) {
@@ -139,6 +156,20 @@ impl HostMetrics {
         }
         for (reason, count) in &host.udp_errors {
             self.udp_errors.rise_to([(*reason).into()], *count);
+        }
+        for gpu in &host.gpus {
+            let index = || gpu.index.to_string().into();
+            if let Some(busy) = gpu.busy_ratio {
+                self.gpu_busy.set([index()], busy);
+            }
+            for (kind, bytes) in [("total", gpu.memory_total_bytes), ("used", gpu.memory_used_bytes)] {
+                if let Some(bytes) = bytes {
+                    self.gpu_memory.set([index(), kind.into()], bytes);
+                }
+            }
+            if let Some(celsius) = gpu.celsius {
+                self.gpu_celsius.set([index()], celsius);
+            }
         }
     }
 }
