@@ -92,7 +92,7 @@ pub(super) fn reads(settings: &Settings) -> Vec<PathBuf> {
 pub(super) fn run(shared: &Shared, settings: Settings, privileged: Box<dyn Privileged>, gpus: Gpus) {
     let begun = Instant::now();
     let mut interval = Duration::from_secs(settings.interval_seconds);
-    let mut poller = Poller::new(settings, privileged, gpus);
+    let mut poller = Poller::new(settings, privileged).with_gpus(gpus);
     loop {
         let polled = Instant::now();
         poller.watch_interfaces(captured(shared));

@@ -68,7 +68,7 @@ struct Decision {
 
 impl Poller {
     /// Nothing is looked at yet.
-    pub fn new(settings: Settings, privileged: Box<dyn Privileged>, gpus: Gpus) -> Self {
+    pub fn new(settings: Settings, privileged: Box<dyn Privileged>) -> Self {
         let mut buffer = Buffer::default();
         let mountinfo = buffer.read_path(Path::new("/proc/self/mountinfo"), 1 << 20);
         let mounts = mountinfo.map(Mounts::parse).unwrap_or_default();
@@ -80,7 +80,7 @@ impl Poller {
             decided: HashMap::new(),
             tops: Vec::new(),
             privileged,
-            gpus,
+            gpus: Gpus::none(),
             mounts,
             buffer,
             lacks: BTreeMap::new(),
@@ -92,6 +92,12 @@ impl Poller {
         };
         poller.configure(settings);
         poller
+    }
+
+    /// Looks at these as well.
+    #[must_use]
+    pub fn with_gpus(self, gpus: Gpus) -> Self {
+        Self { gpus, ..self }
     }
 
     /// Other rules from now on. A group of the same name goes on counting, and its processes stay in it if they still fit.
@@ -612,11 +618,7 @@ mod tests {
     use std::fs;
 
     fn poller(rules: Vec<Rule>) -> Poller {
-        Poller::new(
-            Settings { rules, well_known: false, ..Settings::default() },
-            Box::new(Own::default()),
-            Gpus::none(),
-        )
+        Poller::new(Settings { rules, well_known: false, ..Settings::default() }, Box::new(Own::default()))
     }
 
     fn myself() -> String {
