@@ -103,7 +103,7 @@ impl Recorder {
             return;
         }
         match self.page_with(Page::has_room_for_facts) {
-            Some(page) => page.bad.push(Box::new(call.clone())),
+            Some(page) => page.bad.push(call.clone()),
             None => add(&self.stats.calls_missed, 1),
         }
     }
