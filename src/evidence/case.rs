@@ -7,7 +7,7 @@ use super::blank;
 use super::packet::{Datagram, MOST_UDP, Place};
 use super::page::{Ended, Header, Message, name, serial};
 use super::pcapng::{Pcapng, packet_bytes};
-use super::rings::Rings;
+use super::rings::{Messages, Rings};
 use crate::Stamp;
 use crate::event::{Call, CallResult, MirrorKind, Missing};
 use crate::export::trace_id::TraceId;
@@ -152,7 +152,7 @@ impl<'a> Case<'a> {
                         blank::secrets(&mut text);
                     }
                     streams.write(message, &text, &mut bytes, &mut |wire, bytes| {
-                        file.packet(0, *stamp, wire, bytes)
+                        file.packet(0, *stamp, wire, bytes);
                     });
                 }
             }
@@ -208,7 +208,7 @@ fn messages<'a>(rings: &'a Rings, call: &Call, from: Stamp, streams: &[&Ended]) 
             media.extend([(one, other), (other, one)]);
         }
     }
-    let all = rings.sip.since(from).flat_map(|messages| messages.iter());
+    let all = rings.sip.since(from).flat_map(Messages::iter);
     let mut found: Vec<(&Message, &[u8])> = all
         .filter(|(message, _)| {
             message.stamp >= from

@@ -19,7 +19,7 @@ pub(super) struct Page {
     /// Streams that are over.
     pub(super) streams: Vec<Ended>,
     /// Calls that are over and were bad.
-    pub(super) bad: Vec<Box<Call>>,
+    pub(super) bad: Vec<Call>,
     /// What found no page before this one.
     pub(super) missed: u32,
 }
@@ -80,9 +80,12 @@ impl Page {
     }
 
     pub(super) fn clear(&mut self) {
-        let Self { messages, bytes, headers, streams, bad, missed } = self;
-        (messages.clear(), bytes.clear(), headers.clear(), streams.clear(), bad.clear());
-        *missed = 0;
+        self.messages.clear();
+        self.bytes.clear();
+        self.headers.clear();
+        self.streams.clear();
+        self.bad.clear();
+        self.missed = 0;
     }
 
     /// Whether a message of so many bytes can be put down.

@@ -103,7 +103,7 @@ impl Recorder {
             return;
         }
         match self.page_with(Page::has_room_for_facts) {
-            Some(page) => page.bad.push(Box::new(call.clone())),
+            Some(page) => page.bad.push(call.clone()),
             None => add(&self.stats.calls_missed, 1),
         }
     }
@@ -152,3 +152,72 @@ impl Recorder {
 /// On their way, and being filled. Of 10,000 headers each: at a million packets a second 80 ms.
 pub(super) const PAGES: usize = 8;
 const TURN_NANOS: i64 = 1_000_000_000;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::MirrorKind;
+    use crate::evidence::page::{BYTES, HEADERS};
+    use crate::export::samples;
+    use crate::wire::Endpoint;
+
+    fn heard(seq: u16) -> Heard {
+        Heard {
+            stamp: Stamp(u64::from(seq)),
+            flow: 1,
+            ticks: 0,
+            seq,
+            length: 172,
+            ip_id: 0,
+            interface: 0,
+            marker_and_type: 0,
+        }
+    }
+
+    fn message(bytes: &[u8]) -> Mirrored<'_> {
+        let at = Endpoint { ip: [192, 0, 2, 1].into(), port: 5060 };
+        let kind = MirrorKind::Sip;
+        Mirrored { stamp: Stamp(1), source: at, destination: at, protocol: 17, kind, call_id: "", bytes }
+    }
+
+    #[test]
+    fn when_nobody_reads_it_misses_counts_and_goes_on() {
+        let (pages, full) = channels();
+        let stats = Arc::new(Stats::default());
+        let mut recorder = Recorder::new(pages, Sampling::default(), true, Arc::clone(&stats));
+        let room = PAGES * HEADERS;
+        for n in 0..room + 100 {
+            recorder.header(&heard(n as u16));
+        }
+        recorder.call(&samples::failed_call(crate::event::CallResult::Failed, Some(503)));
+        recorder.message(&message(b"x"), false);
+        let told = stats.snapshot();
+        assert_eq!((told.missed, told.calls_missed, full.pages.len()), (101, 1, PAGES));
+        // Somebody reads again.
+        for mut page in full.pages.try_iter() {
+            assert_eq!((page.headers.len(), page.missed), (HEADERS, 0));
+            page.clear();
+            full.back.try_send(page).unwrap();
+        }
+        recorder.header(&heard(7));
+        recorder.hand_over();
+        let page = full.pages.try_recv().unwrap();
+        assert_eq!((page.headers.len(), page.missed), (1, 101));
+    }
+
+    #[test]
+    fn what_a_page_has_no_room_for_is_in_the_next_one() {
+        let (pages, full) = channels();
+        let mut recorder = Recorder::new(pages, Sampling::default(), true, Arc::default());
+        let (large, larger) = (vec![b'a'; BYTES], vec![b'a'; BYTES + 1]);
+        for bytes in [&b"b"[..], &large, &larger, b"c"] {
+            recorder.message(&message(bytes), false);
+        }
+        recorder.hand_over();
+        let sizes: Vec<_> = full.pages.try_iter().map(|page| (page.bytes.len(), page.missed)).collect();
+        assert_eq!(sizes, [(1, 0), (BYTES, 0), (1, 1)]);
+        recorder.hand_over();
+        recorder.tick(Stamp(5));
+        assert!(full.pages.is_empty(), "nothing was written down");
+    }
+}
