@@ -27,7 +27,7 @@ doc=usr/share/doc/sidetone
 for text in README.md CHANGELOG.md LICENSE-MIT LICENSE-APACHE; do
     put 644 "$text" "$doc/$text"
 done
-for page in docs/*.md docs/runbooks/*.md; do
+for page in docs/*.md docs/*.svg docs/runbooks/*.md; do
     [ ! -e "$page" ] || put 644 "$page" "$doc/${page#docs/}"
 done
 # What opens the unit, bit by bit: to be copied to /etc/systemd/system/sidetone.service.d.

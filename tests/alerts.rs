@@ -49,6 +49,7 @@ fn promtool_accepts_the_rules_and_their_tests() {
 fn each_alert_has_three_cases_and_a_page() {
     let cases: String = tests().iter().map(|file| fs::read_to_string(file).unwrap()).collect();
     let overview = fs::read_to_string(root("docs/alerts.md")).unwrap();
+    let rules = fs::read_to_string(root("packaging/prometheus/sidetone.alerts.yml")).unwrap();
     let alerts = alerts();
     for alert in &alerts {
         for case in
@@ -63,6 +64,8 @@ fn each_alert_has_three_cases_and_a_page() {
         {
             assert!(page.contains(part), "docs/runbooks/{alert}.md lacks \"{part}\"");
         }
+        // Whoever is woken wants to know what to do, and what may wait.
+        assert_eq!(page.contains("## Tonight"), is_critical(&rules, alert), "docs/runbooks/{alert}.md");
         assert!(
             overview.contains(&format!("[{alert}](runbooks/{alert}.md)")),
             "docs/alerts.md lacks {alert}"
@@ -145,6 +148,11 @@ fn simulated_hours_raise_what_they_deserve_and_well_ones_nothing() {
     // The rules had something to look at.
     let seen = asked(&server, "sum(trunk:sip_setups:increase5m{instance=\"well\"}) > 20").unwrap();
     assert!(!seen.is_empty());
+}
+
+fn is_critical(rules: &str, alert: &str) -> bool {
+    let rule = rules.split("- alert: ").find(|rule| rule.lines().next() == Some(alert)).unwrap();
+    rule.contains("severity: critical")
 }
 
 fn label(alert: &Value, name: &str) -> String {

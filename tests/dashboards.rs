@@ -134,6 +134,51 @@ fn every_query_parses_names_what_there_is_and_gives_data() {
     assert!(empty.is_empty(), "no data for\n{}", empty.concat());
 }
 
+/// Neither Loki nor Tempo can be asked here; but what panels and links ask them names only what the agent sends.
+#[test]
+fn queries_of_logs_and_traces_name_what_is_sent() {
+    let loki = fs::read_to_string(root("docs/loki.md")).unwrap();
+    let sent = loki.lines().find(|line| line.starts_with("| `job`")).unwrap();
+    let sent: BTreeSet<&str> = sent.split('`').skip(1).step_by(2).collect();
+    let mut asked = 0;
+    for (file, board) in boards() {
+        for panel in board["panels"].as_array().unwrap() {
+            let mut queries: Vec<String> = Vec::new();
+            for target in panel["targets"].as_array().into_iter().flatten() {
+                queries.extend(
+                    ["expr", "query"].iter().filter_map(|key| Some(target[key].as_str()?.to_owned())),
+                );
+            }
+            for link in panel["links"].as_array().into_iter().flatten() {
+                let panes: Value =
+                    serde_json::from_str(link["url"].as_str().unwrap().split_once("panes=").unwrap().1)
+                        .unwrap();
+                for query in
+                    panes.as_object().unwrap().values().flat_map(|pane| pane["queries"].as_array()).flatten()
+                {
+                    queries.extend(
+                        ["expr", "query"].iter().filter_map(|key| Some(query[key].as_str()?.to_owned())),
+                    );
+                }
+            }
+            // Of Prometheus every query begins with a name or a function.
+            for query in queries.iter().filter(|query| query.starts_with('{')) {
+                let (selector, stages) = query[1..].split_once('}').unwrap();
+                let names = selector.split(',').chain(stages.split('|')).filter_map(|part| {
+                    let name = part.trim().split(['=', '!', '~', '<', '>']).next()?.trim();
+                    (!name.is_empty() && name != "json").then_some(name)
+                });
+                for name in names {
+                    let known = sent.contains(name) || name == "resource.service.name";
+                    assert!(known, "{}: {}: {name} of {query}", file.display(), panel["title"]);
+                }
+                asked += 1;
+            }
+        }
+    }
+    assert!(asked > 10, "{asked}");
+}
+
 /// Of the commands in runbooks, queries parse and name what there is, and pages of the agent are there.
 fn runbooks(catalogue: &Catalogue, server: &Served, agent: &str) {
     let mut commands = 0;

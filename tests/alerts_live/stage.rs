@@ -26,12 +26,6 @@ impl Drop for Ended {
     }
 }
 
-impl Ended {
-    pub(crate) fn wait(&mut self) -> std::io::Result<std::process::ExitStatus> {
-        self.0.wait()
-    }
-}
-
 /// `sidetone run`.
 pub(crate) struct Agent<'a> {
     process: Ended,
