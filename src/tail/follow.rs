@@ -195,18 +195,29 @@ impl Follower {
         self.tally.rotations += was_live.iter().filter(left).count() as u64;
     }
 
-    /// Opens what is known from before a restart, or has grown since it was closed.
+    /// Opens what is known from before a restart, or has grown since it was closed. While nobody held it, its number may
+    /// have been given to another file within one tick of the clock: what does not begin as it did is not known.
     fn open_again(&mut self, found: &[Found]) {
         for file in found {
             let Some(known) = self.known.get_mut(&file.id) else { continue };
             let has_grown = std::mem::replace(&mut known.size, file.size) != file.size;
-            if known.role != Role::Own || known.body.is_some() {
+            let is_packed = names::is_packed(&file.path);
+            let is_read = known.role == Role::Own
+                && (file.is_live || is_packed || has_grown || file.size != known.offset);
+            if known.body.is_some() || !(is_read || known.is_unproven) {
                 continue;
             }
-            let is_packed = names::is_packed(&file.path);
-            if file.is_live || is_packed || has_grown || file.size != known.offset {
-                known.body = file.open().inspect_err(|_| self.tally.errors += 1).ok().flatten();
-                known.active = self.now;
+            known.body = file.open().inspect_err(|_| self.tally.errors += 1).ok().flatten();
+            known.active = self.now;
+            if known.body.is_none() || !std::mem::take(&mut known.is_unproven) {
+                continue;
+            }
+            // One that is written to may have been cut.
+            let may_differ = known.role == Role::Own && file.is_live;
+            if !may_differ && !known.has_its_head().unwrap_or(false) {
+                self.known.remove(&file.id);
+            } else if is_packed && known.role != Role::Own {
+                known.body = None;
             }
         }
     }

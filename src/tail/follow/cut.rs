@@ -34,6 +34,7 @@ impl Follower {
                     skips,
                     print,
                     role: Role::Own,
+                    is_unproven: false,
                     is_live: false,
                     is_listed: true,
                     active: self.now,

@@ -46,16 +46,18 @@ impl Follower {
             self.tally.errors += 1;
             return;
         }
-        let Some(opened) = file.file.take() else { return };
         let is_packed = names::is_packed(&file.path);
+        let opened = file.file.take().map(|opened| Body::new(opened, is_packed));
+        let Some(body) = opened.or_else(|| file.open().ok().flatten()) else { return };
         let mut known = Known {
             path: file.path,
             log: file.log,
-            body: Some(Body::new(opened, is_packed)),
+            body: Some(body),
             offset: 0,
             skips: false,
             print: Print::default(),
             role: Role::Own,
+            is_unproven: false,
             is_live: file.is_live,
             is_listed: true,
             active: self.now,

@@ -22,6 +22,8 @@ pub(super) struct Known {
     pub(super) skips: bool,
     pub(super) print: Print,
     pub(super) role: Role,
+    /// It was not looked at since the start: another one may have its number.
+    pub(super) is_unproven: bool,
     /// It has the name that is written to.
     pub(super) is_live: bool,
     /// It has a name at all.
@@ -66,6 +68,7 @@ impl Known {
             skips,
             print,
             role: copy_of.map_or(Role::Own, Role::CopyOf),
+            is_unproven: true,
             is_live: false,
             is_listed: false,
             active: now,

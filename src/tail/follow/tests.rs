@@ -289,13 +289,16 @@ fn any_order_of_rotations_restarts_and_looks_loses_and_doubles_nothing() {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (state >> 33) % of
     };
-    for _ in 0..40 {
+    for run in 0..40 {
         let mut scene = Scene::new();
+        println!("run {run}");
         let mut rotated = 0;
         scene.write("app.log", 1);
         scene.round();
         for _ in 0..60 {
-            match chance(9) {
+            let next = chance(9);
+            print!(" {next}");
+            match next {
                 0 | 1 => scene.round(),
                 2 => {
                     rotated += 1;
@@ -446,4 +449,22 @@ fn what_is_cut_without_a_copy_begins_anew() {
     scene.write("app.log", 3);
     scene.assert_complete();
     assert_eq!((scene.follower.tally.truncations, scene.follower.tally.without_copy), (1, 1));
+}
+
+#[test]
+fn a_number_that_was_given_again_within_a_tick_of_the_clock_is_another_file_too() {
+    for copy_of_itself in [false, true] {
+        let mut scene = Scene::new();
+        scene.write("app.log", 2);
+        scene.write("app.log.1", 5);
+        // An earlier agent knew another file by what is the number of this one now.
+        let id = Id::of(&fs::metadata(scene.path("app.log.1")).unwrap());
+        let print = Print { head: b"what it began with".to_vec(), trail: b"and had last".to_vec() };
+        let copy_of = copy_of_itself.then_some(id);
+        let (tail, offset) = ("t".to_owned(), 1000);
+        let entry = Entry { tail, id, offset, serial: 0, skips: false, copy_of, print, gone: false };
+        scene.kept.entries.insert(id, entry);
+        scene.restart();
+        scene.assert_complete();
+    }
 }
