@@ -148,7 +148,7 @@ fn attend(
     let metrics = Metrics::with(config.metrics.clone()).with_tail(shipping.families());
     let shared = Arc::new(Shared::new(metrics, logs, shipping.told()));
     let observer = config.observing();
-    let traces = traces::open(&config, &shared)?;
+    let traces = traces::open(&config, &shared, |treatments| opened.policy(treatments))?;
     let reload = Arc::new(Reload::new(origin, config, &web, Arc::clone(&shared)));
     // Everything is open. No packet was looked at yet, and no other thread is there.
     let (read, write) = shipping.directories();
