@@ -160,7 +160,7 @@ fn attend(
     let metrics = Metrics::with(config.metrics.clone()).with_tail(shipping.families());
     let shared = Arc::new(Shared::new(metrics, logs, shipping.told()));
     let observer = config.observing();
-    let traces = traces::open(&config, &shared)?;
+    let traces = traces::open(&config, &shared, |treatments| opened.policy(treatments))?;
     let evidence = evidence::open(&config);
     let reload = Arc::new(Reload::new(origin, config, &web, Arc::clone(&shared)));
     let gpus = if settings.processes.gpu { process::host::Gpus::open() } else { process::host::Gpus::none() };

@@ -25,9 +25,11 @@ use hyper::{Method, Request, Response, Uri};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::net::TcpStream;
 
+#[cfg(feature = "tls")]
+pub(crate) mod pem;
 pub mod retry_after;
 #[cfg(feature = "tls")]
-mod trust;
+pub(crate) mod trust;
 
 /// Where to: scheme, host, port and the beginning of each path.
 #[derive(Clone, Debug, PartialEq, Eq)]

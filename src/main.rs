@@ -60,7 +60,8 @@ fn main() -> ExitCode {
 }
 
 fn analyzed(args: &Analyze, config: Config) -> ExitCode {
-    let mut sending = match analyze::Sending::start(args, &config.otlp) {
+    let mut sending = match analyze::Sending::start(args, &config.otlp, config.agent.logs.hash_key.as_deref())
+    {
         Ok(sending) => sending,
         Err(problem) => return fail(EX_IOERR, &problem),
     };

@@ -18,27 +18,26 @@ mod media;
 mod pending;
 mod registration;
 mod span;
-mod user;
 
 use opentelemetry_sdk::trace::SpanData;
 
 use crate::event::{Event, Transfer};
-pub use config::{Config, USUAL_SHARE};
+use crate::log::privacy::Policy;
+pub use config::{Config, USERS, USUAL_SHARE};
 pub use sample::{Sampling, Verdict};
-pub use user::Users;
 
 use pending::Pending;
 use span::Maker;
 
 /// What becomes of facts.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     /// Where this agent stands, in the id of every span but the call's own: two agents on one host need two names.
     pub vantage: String,
     /// What is kept.
     pub sampling: Sampling,
-    /// How users are named.
-    pub users: Users,
+    /// What is told of users.
+    pub users: Policy,
 }
 
 /// Makes spans of facts; knows no clock and sends nothing.
@@ -68,7 +67,7 @@ impl Traces {
     pub fn new(settings: &Settings) -> Self {
         Self {
             sampling: settings.sampling,
-            maker: Maker::new(&settings.vantage, settings.users),
+            maker: Maker::new(&settings.vantage, settings.users.clone()),
             pending: Pending::default(),
             counts: Counts::default(),
         }

@@ -13,6 +13,7 @@ use super::{Failure, leave};
 use crate::config::Config;
 use crate::export::prometheus::TraceStats;
 use crate::http::Condition;
+use crate::log::privacy::{Policy, Treatments};
 use crate::trace::export::{self, Exporter, Outbox};
 use crate::trace::{Traces, USUAL_SHARE};
 
@@ -30,11 +31,15 @@ pub(super) struct Sender {
 }
 
 /// Both ends, if calls are to be told. Certificates are read now, while files can be read.
-pub(super) fn open(config: &Config, shared: &Arc<Shared>) -> Result<Option<(Teller, Exporter)>, Failure> {
+pub(super) fn open(
+    config: &Config,
+    shared: &Arc<Shared>,
+    policy: impl FnOnce(Treatments) -> Policy,
+) -> Result<Option<(Teller, Exporter)>, Failure> {
     if !config.otlp.is_on() {
         return Ok(None);
     }
-    let (traces, sending) = config.otlp.split(USUAL_SHARE, None);
+    let (traces, sending) = config.otlp.split(USUAL_SHARE, None, policy);
     let (outbox, exporter) = export::open(sending).map_err(Failure::broken)?;
     let traces = Traces::new(&traces);
     Ok(Some((Teller { traces, outbox, shared: Arc::clone(shared) }, exporter)))

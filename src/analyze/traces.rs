@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use crate::cli::Analyze;
 use crate::event::Event;
+use crate::log::privacy::{HashKey, Policy};
 use crate::trace::export::{self, Outbox};
 use crate::trace::{Config, Traces};
 
@@ -23,10 +24,13 @@ pub struct Sending {
 
 impl Sending {
     /// To where the command line says; `None` if it says nothing.
-    pub fn start(args: &Analyze, config: &Config) -> Result<Option<Self>, String> {
+    /// Users have the same pseudonym in each replay, and that of the agents' logs where a key is configured.
+    pub fn start(args: &Analyze, config: &Config, hash_key: Option<&str>) -> Result<Option<Self>, String> {
         let Some(endpoint) = &args.otlp else { return Ok(None) };
         let place = args.files.first().map(|file| file.display().to_string());
-        let (traces, mut settings) = config.split(1.0, place);
+        let (traces, mut settings) = config.split(1.0, place, |treatments| {
+            Policy::new(treatments, Arc::new(HashKey::new(hash_key.unwrap_or(NO_KEY).as_bytes())))
+        });
         settings.endpoint = Some(endpoint.clone());
         settings.retry = settings.retry.min(PATIENCE);
         settings.flush = PATIENCE;
@@ -79,6 +83,8 @@ impl Sending {
     }
 }
 
+/// Known to everybody: it hides a user at first sight only.
+const NO_KEY: &str = "sidetone.user.v1";
 const LOOK: Duration = Duration::from_millis(5);
 /// How long a collector that is away is waited for.
 const PATIENCE: Duration = Duration::from_secs(15);

@@ -12,8 +12,8 @@ use crate::export::prometheus::Trunk;
 use crate::hep::Key;
 use crate::log;
 use crate::process;
-use crate::trace::USUAL_SHARE;
 use crate::trace::export::endpoint::Protocol;
+use crate::trace::{USERS, USUAL_SHARE};
 
 /// One key and what it stands at.
 #[derive(Clone, Debug, PartialEq)]
@@ -154,7 +154,10 @@ impl Config {
             restart("otlp.sample_ratio", json!(otlp.sampling(USUAL_SHARE).ratio)),
             restart("otlp.mos_bound", json!(otlp.sampling(USUAL_SHARE).mos_bound)),
             restart("otlp.vantage", json!(otlp.vantage)),
-            restart("otlp.users", json!(otlp.users.name())),
+            restart(
+                "otlp.users",
+                json!(USERS.iter().find(|(_, users)| *users == otlp.users).map(|(word, _)| word)),
+            ),
             restart("http.listen", json!(agent.listen)),
             now("http.web_config", json!(agent.web_config)),
             restart("logs.directory", json!(agent.logs.directory)),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Reader;
 use super::file::within;
 use crate::trace::export::{self, settings};
-use crate::trace::{Config, Users};
+use crate::trace::{Config, USERS};
 
 pub(super) fn fill(reader: &mut Reader<'_>, otlp: &mut Config, interfaces: &[String]) {
     match export::Settings::of_variables(reader.variables()) {
@@ -67,9 +67,12 @@ pub(super) fn fill(reader: &mut Reader<'_>, otlp: &mut Config, interfaces: &[Str
         if let Some(name) = section.checked("vantage", named) {
             otlp.vantage = Some(name);
         }
-        let known = |text: &String| text.parse::<Users>().map(|_| ());
-        if let Some(text) = section.checked("users", known) {
-            otlp.users = text.parse().unwrap_or_default();
+        let called =
+            |text: &str| USERS.iter().find(|(word, _)| *word == text).map(|(_, treatment)| *treatment);
+        let known =
+            |text: &String| called(text).map(drop).ok_or(format!("{text:?} is none of hash, clear, omit"));
+        if let Some(treatment) = section.checked("users", known).as_deref().and_then(called) {
+            otlp.users = treatment;
         }
     });
     let variables = reader.variables().clone();

@@ -10,8 +10,7 @@ use rustls::client::verify_server_name;
 use rustls::crypto::{
     CryptoProvider, WebPkiSupportedAlgorithms, ring, verify_tls12_signature, verify_tls13_signature,
 };
-use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::server::{ParsedCertificate, WebPkiClientVerifier};
 use rustls::version::{TLS12, TLS13};
@@ -21,6 +20,7 @@ use rustls::{
 };
 
 use super::web_config::{Source, TlsText};
+use crate::client::pem::{certificates, key};
 
 /// Takes a line, what is wrong there, and a hint.
 type Complain<'a> = &'a mut dyn FnMut(u64, String, String);
@@ -29,9 +29,7 @@ type Complain<'a> = &'a mut dyn FnMut(u64, String, String);
 pub(crate) fn server_config(text: &TlsText<'_>, complain: Complain<'_>) -> Option<Arc<ServerConfig>> {
     // Each is looked at before any of them ends it, so that all problems are told.
     let chain = pem(&text.certificate, "cert_file", text.line, complain, certificates);
-    let key = pem(&text.key, "key_file", text.line, complain, |pem| {
-        PrivateKeyDer::from_pem_slice(pem).map_err(|error| format!("no private key: {error}"))
-    });
+    let key = pem(&text.key, "key_file", text.line, complain, key);
     let provider = Arc::new(provider(text, complain));
     let versions = versions(text, complain);
     let verifier = verifier(text, &provider, complain);
@@ -88,15 +86,6 @@ fn pem<T>(
     };
     let parsed = parse(&bytes);
     parsed.map_err(|error| complain(source.line, format!("{name}: {error}"), "it must be PEM".into())).ok()
-}
-
-fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, String> {
-    let certificates: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
-    match certificates {
-        Ok(certificates) if certificates.is_empty() => Err("no certificate in it".into()),
-        Ok(certificates) => Ok(certificates),
-        Err(error) => Err(error.to_string()),
-    }
 }
 
 /// Cipher suites count for TLS 1.2 only, as in Go: those of TLS 1.3 are always on.

@@ -249,11 +249,20 @@ impl Policy {
 
     /// A text of somebody else's, such as a line of another program: what looks personal in it is treated.
     pub fn text(&self, text: &str) -> String {
+        self.shown(Personal::text(text), text)
+    }
+
+    /// A SIP, SIPS or tel URI.
+    pub fn uri(&self, uri: &str) -> String {
+        self.shown(Personal::uri(uri), uri)
+    }
+
+    fn shown(&self, personal: Personal<'_>, text: &str) -> String {
         if self.keeps_all() {
             return text.to_owned();
         }
         let mut shown = Vec::with_capacity(text.len());
-        Personal::text(text).pieces(&mut |kind, piece| match kind {
+        personal.pieces(&mut |kind, piece| match kind {
             Some(kind) => self.put(kind, piece.as_bytes(), &mut shown),
             None => shown.extend_from_slice(piece.as_bytes()),
         });

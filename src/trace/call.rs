@@ -61,8 +61,8 @@ impl Maker {
         span.put_sip(call.transport, call.source, call.destination);
         span.put("sip.method", "INVITE");
         span.put("sip.call_id", call.call_id.clone());
-        span.put_some("sip.from", self.users.tell(&call.from));
-        span.put_some("sip.to", self.users.tell(&call.to));
+        span.put_some("sip.from", self.user(&call.from));
+        span.put_some("sip.to", self.user(&call.to));
         span.put_some("sip.response.status_code", call.status.map(i64::from));
         span.put("sip.retransmissions", i64::from(call.retransmissions));
         span.put("voip.hops", i64::from(call.hops));

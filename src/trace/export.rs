@@ -46,17 +46,12 @@ struct Inbox {
 /// Why there can be no export.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
+    /// Nobody is named to send to.
+    #[error("otlp: there is no endpoint")]
+    Nowhere,
     /// A file of certificates or a key.
-    #[error("otlp: {file}: {what}")]
-    Pem {
-        /// Which.
-        file: String,
-        /// What is wrong with it.
-        what: String,
-    },
-    /// TLS cannot be set up.
     #[error("otlp: {0}")]
-    Tls(String),
+    Trust(#[from] crate::client::Error),
 }
 
 /// An outbox and its exporter, which is still to be run in a thread. Files are read now.

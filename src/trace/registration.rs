@@ -27,7 +27,7 @@ impl Maker {
         span.put_sip(registration.transport, registration.source, registration.destination);
         span.put("sip.method", "REGISTER");
         span.put("sip.call_id", registration.call_id.clone());
-        span.put_some("sip.to", self.users.tell(&registration.aor));
+        span.put_some("sip.to", self.user(&registration.aor));
         span.put_some("sip.response.status_code", registration.status.map(i64::from));
         span.put("voip.challenged", registration.challenged);
         span.put_some("voip.result", registration.result.map(RegistrationResult::name));

@@ -11,17 +11,17 @@ use opentelemetry::trace::{
 use opentelemetry::{InstrumentationScope, KeyValue, Value};
 use opentelemetry_sdk::trace::{SpanData, SpanEvents, SpanLinks};
 
-use super::Users;
 use crate::Stamp;
 use crate::event::SipTransport;
 use crate::export::trace_id::{self, TraceId as Id};
+use crate::log::privacy::{Policy, Treatment};
 use crate::wire::Endpoint;
 
 /// What all spans of an agent share.
 #[derive(Debug)]
 pub(super) struct Maker {
     pub(super) vantage: String,
-    pub(super) users: Users,
+    users: Policy,
     scope: InstrumentationScope,
 }
 
@@ -31,9 +31,15 @@ pub(super) struct Draft {
 }
 
 impl Maker {
-    pub(super) fn new(vantage: &str, users: Users) -> Self {
+    pub(super) fn new(vantage: &str, users: Policy) -> Self {
         let scope = InstrumentationScope::builder("sidetone").with_version(env!("CARGO_PKG_VERSION")).build();
         Self { vantage: vantage.into(), users, scope }
+    }
+
+    /// A From or To URI as it may be told, if it may.
+    pub(super) fn user(&self, uri: &str) -> Option<String> {
+        let is_told = !uri.is_empty() && self.users.treatments().users != Treatment::Drop;
+        is_told.then(|| self.users.uri(uri))
     }
 
     /// Begins a span; times that are out of order come from two clocks, and it then has no length.

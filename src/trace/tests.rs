@@ -1,11 +1,14 @@
 //! Spans of simulated calls and of hand-built facts.
 
+use std::sync::Arc;
+
 use opentelemetry::trace::{SpanId, Status};
 use opentelemetry_sdk::trace::SpanData;
 
 use super::*;
 use crate::export::samples;
 use crate::export::trace_id::TraceId;
+use crate::log::privacy::{HashKey, Treatment, Treatments};
 use crate::observer::{self, Observer};
 use crate::simulate::{Outcome, Plan, Traffic};
 
@@ -13,8 +16,13 @@ fn settings(ratio: f64) -> Settings {
     Settings {
         vantage: "here".into(),
         sampling: Sampling { ratio, ..Sampling::default() },
-        users: Users::Hash,
+        users: users(Treatment::Hash),
     }
+}
+
+fn users(treatment: Treatment) -> Policy {
+    let treatments = Treatments { users: treatment, numbers: treatment, addresses: Treatment::Keep };
+    Policy::new(treatments, Arc::new(HashKey::new(b"key")))
 }
 
 /// Everything that is told of simulated calls.
@@ -120,6 +128,24 @@ fn a_call_that_is_passed_over_leaves_nothing_behind() {
     traces.take(&Event::Stream(samples::stream()));
     assert!(traces.take(&Event::Call(samples::call())).is_empty());
     assert_eq!(traces.counts(), Counts { passed_over: 1, ..Counts::default() });
+}
+
+#[test]
+fn a_user_is_told_as_configured_and_a_host_as_it_is() {
+    let told = |treatment| {
+        let maker = Maker::new("here", users(treatment));
+        ["sip:alice@192.0.2.1", "sip:+4930123456@atlanta.com", "sip:atlanta.com", ""]
+            .map(|uri| maker.user(uri))
+    };
+    let [alice, number, host, none] = told(Treatment::Hash).map(Option::unwrap_or_default);
+    assert!(
+        alice.starts_with("sip:h-") && alice.ends_with("@192.0.2.1") && !alice.contains("alice"),
+        "{alice}"
+    );
+    assert!(number.starts_with("sip:h-") && number.ends_with("@atlanta.com"), "{number}");
+    assert_eq!((host.as_str(), none.as_str()), ("sip:atlanta.com", ""));
+    assert_eq!(told(Treatment::Keep)[0].as_deref(), Some("sip:alice@192.0.2.1"));
+    assert_eq!(told(Treatment::Drop), [None, None, None, None]);
 }
 
 #[test]

@@ -8,11 +8,12 @@ use std::time::{Duration, Instant};
 use hyper::header::HeaderValue;
 use opentelemetry_sdk::trace::SpanData;
 use sidetone::event::Event;
+use sidetone::log::privacy::{HashKey, Policy, Treatments};
 use sidetone::observer::{self, Observer};
 use sidetone::simulate::{Outcome, Plan, Traffic};
 use sidetone::trace::export::endpoint::Protocol;
 use sidetone::trace::export::{self, Outbox, Settings, Snapshot};
-use sidetone::trace::{Sampling, Traces, Users};
+use sidetone::trace::{Sampling, Traces};
 
 use crate::double::{Act, Double};
 use crate::patience::within;
@@ -69,9 +70,9 @@ fn calls(count: u32) -> Vec<Vec<SpanData>> {
     let mut observer = observer::Settings::default();
     observer.calls.trails = true;
     let (mut observer, mut traffic) = (Observer::new(observer), Traffic::new(plan).unwrap());
+    let users = Policy::new(Treatments::SENT, Arc::new(HashKey::new(b"key")));
     let sampling = Sampling { ratio: 1.0, ..Sampling::default() };
-    let mut traces =
-        Traces::new(&sidetone::trace::Settings { vantage: "here".into(), sampling, users: Users::Hash });
+    let mut traces = Traces::new(&sidetone::trace::Settings { vantage: "here".into(), sampling, users });
     let mut spans = Vec::new();
     let mut sink = |event: Event| spans.push(traces.take(&event));
     while let Some(frame) = traffic.next_frame() {

@@ -40,7 +40,7 @@ impl fmt::Debug for Exporter {
 
 impl Exporter {
     pub(super) fn new(settings: Settings, inbox: Inbox, counters: Arc<Counters>) -> Result<Self, Error> {
-        let endpoint = settings.endpoint.clone().ok_or_else(|| Error::Tls("there is no endpoint".into()))?;
+        let endpoint = settings.endpoint.clone().ok_or(Error::Nowhere)?;
         let trust = Trust::read(&settings)?;
         let attributes =
             settings.resource.iter().map(|(key, value)| KeyValue::new(key.clone(), value.clone()));

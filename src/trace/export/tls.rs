@@ -19,18 +19,16 @@ fn plain(settings: &Settings) -> HttpConnector {
 
 #[cfg(feature = "tls")]
 mod with_tls {
-    use std::fs;
-    use std::path::Path;
     use std::sync::Arc;
 
-    use hyper_rustls::{ConfigBuilderExt, HttpsConnector, HttpsConnectorBuilder};
+    use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
     use hyper_util::client::legacy::connect::HttpConnector;
     use rustls::crypto::ring;
-    use rustls::pki_types::pem::PemObject;
-    use rustls::pki_types::{CertificateDer, PrivateKeyDer};
     use rustls::{ClientConfig, RootCertStore};
 
     use super::{Error, Settings, plain};
+    use crate::client::trust;
+    use crate::trace::export::endpoint::Endpoint;
 
     pub(in super::super) type Connector = HttpsConnector<HttpConnector>;
 
@@ -40,35 +38,11 @@ mod with_tls {
 
     impl Trust {
         pub(in super::super) fn read(settings: &Settings) -> Result<Self, Error> {
-            if !settings.endpoint.as_ref().is_some_and(super::super::endpoint::Endpoint::is_tls) {
+            if !settings.endpoint.as_ref().is_some_and(Endpoint::is_tls) {
                 return Ok(Self(None));
             }
-            let failed = |error: rustls::Error| Error::Tls(error.to_string());
-            let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
-                .with_safe_default_protocol_versions()
-                .map_err(failed)?;
-            let builder = match &settings.certificate {
-                Some(file) => {
-                    let mut roots = RootCertStore::empty();
-                    for certificate in certificates(file)? {
-                        roots.add(certificate).map_err(|error| wrong(file, error))?;
-                    }
-                    builder.with_root_certificates(roots)
-                }
-                None => builder
-                    .with_native_roots()
-                    .map_err(|error| Error::Tls(format!("certificates of the system: {error}")))?,
-            };
-            let config = match &settings.client {
-                None => builder.with_no_client_auth(),
-                Some((certificate, key)) => {
-                    let chain = certificates(certificate)?;
-                    let bytes = fs::read(key).map_err(|error| wrong(key, error))?;
-                    let private = PrivateKeyDer::from_pem_slice(&bytes).map_err(|error| wrong(key, error))?;
-                    builder.with_client_auth_cert(chain, private).map_err(failed)?
-                }
-            };
-            Ok(Self(Some(config)))
+            let own = settings.client.as_ref().map(|(certificate, key)| (&**certificate, &**key));
+            Ok(Self(Some(trust::config(settings.certificate.as_deref(), own)?)))
         }
 
         pub(in super::super) fn connector(&self, settings: &Settings, http2: bool) -> Connector {
@@ -94,20 +68,6 @@ mod with_tls {
                 ClientConfig::builder().with_root_certificates(RootCertStore::empty()).with_no_client_auth()
             }
         }
-    }
-
-    fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
-        let bytes = fs::read(file).map_err(|error| wrong(file, error))?;
-        let read: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&bytes).collect();
-        match read {
-            Ok(found) if found.is_empty() => Err(wrong(file, "there is no certificate in it")),
-            Ok(found) => Ok(found),
-            Err(error) => Err(wrong(file, error)),
-        }
-    }
-
-    fn wrong(file: &Path, what: impl std::fmt::Display) -> Error {
-        Error::Pem { file: file.display().to_string(), what: what.to_string() }
     }
 }
 
