@@ -298,7 +298,8 @@ fn in_force(old: Config, new: Config) -> Config {
         ..new.metrics
     };
     let capture = sources::Settings { interfaces: new.agent.capture.interfaces, ..old.agent.capture };
-    let (web_config, processes) = (new.agent.web_config, new.agent.processes);
+    let (web_config, gpu) = (new.agent.web_config, old.agent.processes.gpu);
+    let processes = process::Settings { gpu, ..new.agent.processes };
     let (filter, rate, mos_below) = (new.agent.logs.filter, new.agent.logs.rate, new.agent.logs.mos_below);
     let logs = log::Settings { filter, rate, mos_below, ..old.agent.logs };
     let agent = Settings { capture, web_config, processes, logs, ..old.agent };
