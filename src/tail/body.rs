@@ -51,7 +51,7 @@ impl Body {
     pub(super) fn unread(&self, offset: u64) -> io::Result<Option<u64>> {
         match self {
             Self::Plain(file) => Ok(file.metadata()?.len().checked_sub(offset)),
-            Self::Packed(packed) => packed.unread().map(Some),
+            Self::Packed(packed) => packed.unread(offset).map(Some),
         }
     }
 
@@ -78,9 +78,9 @@ impl Body {
 }
 
 impl Packed {
-    fn unread(&self) -> io::Result<u64> {
+    fn unread(&self, offset: u64) -> io::Result<u64> {
         Ok(match self.end {
-            End::Whole => 0,
+            End::Whole => self.at.saturating_sub(offset),
             End::Torn(len) if len == self.file.metadata()?.len() => 0,
             End::Torn(_) | End::Ahead => u64::MAX,
         })
@@ -180,7 +180,10 @@ mod tests {
         assert_eq!(body.bytes(300_060, 20).unwrap(), &text.as_bytes()[300_060..300_080]);
         assert_eq!(body.bytes(17, 40).unwrap(), &text.as_bytes()[17..57], "and back");
         assert_eq!(body.bytes(17, text.len()).unwrap(), &text.as_bytes()[17..]);
-        assert_eq!((body.unread(0).unwrap(), body.is_over()), (Some(0), true));
+        let end = text.len() as u64;
+        assert_eq!((body.unread(end).unwrap(), body.is_over()), (Some(0), true));
+        assert_eq!(body.unread(end - 5).unwrap(), Some(5), "its end was seen, but that is not read");
+        assert_eq!(body.bytes(end - 5, 9).unwrap(), &text.as_bytes()[text.len() - 5..]);
         assert_eq!(body.bytes(1 << 40, 1).unwrap(), b"");
     }
 }

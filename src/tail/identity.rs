@@ -89,11 +89,13 @@ impl Print {
             return Ok(Fit::No);
         }
         let trail = body.bytes(offset - self.trail.len() as u64, self.trail.len())?;
-        Ok(match trail == self.trail {
-            true if head == self.head => Fit::Whole,
-            true => Fit::Short,
-            false if self.trail.starts_with(&trail) => Fit::Short,
-            false => Fit::No,
+        let is_whole = head == self.head && trail == self.trail;
+        Ok(if is_whole {
+            Fit::Whole
+        } else if self.trail.starts_with(&trail) {
+            Fit::Short
+        } else {
+            Fit::No
         })
     }
 }

@@ -106,15 +106,14 @@ impl Relay<'_> {
         });
         let level = level.map(Level::name);
         // Labels are the same for all lines of a level.
-        let mut bare = match self.bare.iter().find(|(known, _)| *known == level) {
-            Some((_, bare)) => bare.clone(),
-            None => {
-                let (stream, labels) = (settings.name.as_str(), settings.labels.as_slice());
-                let bare = outlet.kept(&loki::Line { stream, nanos: 0, level, labels, text: "" }, []);
-                self.bare.push((level, bare.clone()));
-                bare
-            }
-        };
+        let known = self.bare.iter().position(|(known, _)| *known == level);
+        let at = known.unwrap_or_else(|| {
+            let (stream, labels) = (settings.name.as_str(), settings.labels.as_slice());
+            let line = loki::Line { stream, nanos: 0, level, labels, text: "" };
+            self.bare.push((level, outlet.kept(&line, [])));
+            self.bare.len() - 1
+        });
+        let Some(mut bare) = self.bare.get(at).map(|(_, bare)| bare.clone()) else { return };
         (bare.nanos, bare.line) = (nanos.0, (self.shown)(text));
         kept.push(bare);
     }

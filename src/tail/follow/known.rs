@@ -12,6 +12,7 @@ use super::{Source, Take};
 use crate::Stamp;
 
 #[derive(Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "a record of independent facts")]
 pub(super) struct Known {
     pub(super) path: PathBuf,
     /// The name of the log it belongs to.

@@ -383,6 +383,10 @@ fn what_was_compressed_meanwhile_is_read_on() {
     }
     scene.restart();
     scene.assert_complete();
+    // One that nobody saw, so small that its end is seen with its beginning.
+    scene.write("app.log.7", 1);
+    scene.pack("app.log.7");
+    scene.assert_complete();
     // In the time of rotation, while it is looked at.
     for rotation in 3..6 {
         scene.write("app.log", 30);
