@@ -172,7 +172,7 @@ impl Line {
     /// A count.
     pub fn count(&mut self, key: &'static str, count: u64) -> &mut Self {
         self.key(key);
-        let _ = write!(self.text, "{count}");
+        self.text.extend_from_slice(decimal(count, &mut [0; 20]).as_bytes());
         self
     }
 
@@ -235,7 +235,10 @@ impl Line {
     pub fn traced(mut self, trace: Option<TraceId>) -> Self {
         self.text.push(b'}');
         if let Some(trace) = trace {
-            let _ = write!(self.text, ",\"trace_id\":\"{trace}\"");
+            self.text.extend_from_slice(b",\"trace_id\":\"");
+            let digit = |nibble: u8| if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 };
+            self.text.extend(trace.bytes().iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]));
+            self.text.push(b'"');
         }
         self.trace_id = trace;
         self
@@ -360,7 +363,8 @@ fn bounded(text: &str) -> &str {
 /// turn the direction of writing.
 pub(super) fn escape(text: &str, to: &mut Vec<u8>) {
     let is_plain = |byte: u8| (b' '..=b'~').contains(&byte) && byte != b'"' && byte != b'\\';
-    if text.bytes().all(is_plain) {
+    // All are looked at, many at a time: nearly every text is plain to its end.
+    if text.bytes().fold(true, |plain, byte| plain & is_plain(byte)) {
         return to.extend_from_slice(text.as_bytes());
     }
     let mut rest = text;
@@ -380,6 +384,20 @@ pub(super) fn escape(text: &str, to: &mut Vec<u8>) {
         rest = characters.as_str();
     }
     to.extend_from_slice(rest.as_bytes());
+}
+
+/// A number as text, without the machinery of formats: lines have many.
+pub(super) fn decimal(mut number: u64, buffer: &mut [u8; 20]) -> &str {
+    let mut start = buffer.len();
+    for place in buffer.iter_mut().rev() {
+        *place = b'0' + (number % 10) as u8;
+        number /= 10;
+        start -= 1;
+        if number == 0 {
+            break;
+        }
+    }
+    buffer.get(start..).and_then(|digits| std::str::from_utf8(digits).ok()).unwrap_or_default()
 }
 
 fn is_escaped(c: char) -> bool {

@@ -15,6 +15,7 @@ use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
 
+use super::line::decimal;
 use crate::wire::Endpoint;
 
 /// Text that may tell who somebody is.
@@ -82,24 +83,30 @@ impl<'a> Personal<'a> {
                 piece(Some(Kind::Address), Short::of(ip).text());
                 piece(None, close);
                 piece(None, ":");
-                piece(None, Short::of(port).text());
+                piece(None, decimal(port.into(), &mut [0; 20]));
             }
             Shape::Ip(ip) => piece(Some(Kind::Address), Short::of(ip).text()),
         }
     }
 }
 
-/// The text of an address or a port, without an allocation.
+/// The text of an address, without an allocation.
 struct Short {
     bytes: [u8; 48],
     length: usize,
 }
 
 impl Short {
-    fn of(value: impl fmt::Display) -> Self {
+    fn of(ip: IpAddr) -> Self {
         let mut short = Self { bytes: [0; 48], length: 0 };
         // An IPv6 address has 45 characters at most.
-        let _ = write!(short, "{value}");
+        let _ = match ip {
+            IpAddr::V4(ip) => ip.octets().iter().enumerate().try_for_each(|(place, octet)| {
+                short.write_str(if place == 0 { "" } else { "." })?;
+                short.write_str(decimal((*octet).into(), &mut [0; 20]))
+            }),
+            IpAddr::V6(ip) => write!(short, "{ip}"),
+        };
         short
     }
 
@@ -444,7 +451,7 @@ fn may_have_address(text: &str) -> bool {
 }
 
 fn is_of_word(c: char) -> bool {
-    c.is_alphanumeric() || ".:+@_-~%!*'".contains(c)
+    c.is_alphanumeric() || matches!(c, '.' | ':' | '+' | '@' | '_' | '-' | '~' | '%' | '!' | '*' | '\'')
 }
 
 fn pieces_of_word(word: &str, all: bool, piece: &mut dyn FnMut(Option<Kind>, &str)) {
@@ -491,13 +498,13 @@ fn pieces_with_ipv4(word: &str, piece: &mut dyn FnMut(Option<Kind>, &str)) {
         let end = run.find(|c| !is_of_address(c)).unwrap_or(run.len());
         let (run, behind) = run.split_at(end);
         let bare = run.trim_matches('.');
-        match run.split_once(bare).filter(|_| bare.parse::<std::net::Ipv4Addr>().is_ok()) {
-            Some((before, after)) => {
-                piece(None, before);
-                piece(Some(Kind::Address), bare);
-                piece(None, after);
-            }
-            None => piece(None, run),
+        if bare.parse::<std::net::Ipv4Addr>().is_ok() {
+            let (before, rest) = run.split_at(run.len() - run.trim_start_matches('.').len());
+            piece(None, before);
+            piece(Some(Kind::Address), bare);
+            piece(None, rest.get(bare.len()..).unwrap_or_default());
+        } else {
+            piece(None, run);
         }
         rest = behind;
     }

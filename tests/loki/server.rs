@@ -13,6 +13,10 @@ use serde_json::Value;
 
 use super::*;
 
+/// Time and line.
+type Entry = (u64, String);
+type Labels = BTreeMap<String, String>;
+
 /// Asks for this test.
 pub(crate) const ASKED: &str = "SIDETONE_TEST_LOKI";
 
@@ -81,7 +85,7 @@ impl Server {
     }
 
     /// All entries of a query of LogQL in order of time, and the labels that they have.
-    fn ask(&self, query: &str) -> (Vec<(u64, String)>, Vec<BTreeMap<String, String>>) {
+    fn ask(&self, query: &str) -> (Vec<Entry>, Vec<Labels>) {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
         let (start, end) = (now - 3600, now + 60);
         let asked = ["direction=forward".into(), "limit=200000".into(), format!("query={query}")];
@@ -238,7 +242,7 @@ fn a_server_with_lokis_api_gives_all_lines_back_whatever_has_happened() {
         let missing = |line: &&&str| !sent.contains_key(**line);
         let lost: Vec<_> = kept.iter().filter(missing).filter(|line| !in_hand(time_of(line))).collect();
         assert!(lost.is_empty(), "{stream}: {lost:#?}");
-        let strange = |(time, line): &&(u64, String)| !kept.contains(&line.as_str()) && !in_hand(*time);
+        let strange = |(time, line): &&Entry| !kept.contains(&line.as_str()) && !in_hand(*time);
         assert_eq!(there.iter().find(strange), None, "{stream}");
         let in_order: Vec<_> =
             there.iter().filter_map(|(_, line)| kept.iter().position(|kept| kept == line)).collect();
