@@ -191,7 +191,7 @@ impl<'a> Watched<'a> {
         }
         let config = stage.file("prometheus.yml");
         let text = format!(
-            "global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}\n\
+            "global: {{scrape_interval: 2s, scrape_timeout: 2s, evaluation_interval: 1s}}\n\
              rule_files: [sidetone.rules.yml, sidetone.alerts.yml]\n\
              alerting: {{alertmanagers: [{{static_configs: [{{targets: ['127.0.0.1:9093']}}]}}]}}\n\
              scrape_configs:\n- job_name: sidetone\n  static_configs:\n{targets}"
