@@ -245,7 +245,7 @@ impl<'a> Layers<'a> {
     /// What of a block is to be run here, if anything.
     fn script(&self, number: usize, block: &Block) -> Option<PathBuf> {
         let commands = block.commands.iter().filter(|command| listed(command).is_none());
-        let mut text: String = commands.map(|command| format!("{command}\n")).collect();
+        let mut text = commands.fold(String::new(), |text, command| text + command + "\n");
         for (printed, here) in EXAMPLES {
             text = text.replace(printed, here);
         }

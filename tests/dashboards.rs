@@ -153,8 +153,12 @@ fn queries_of_logs_and_traces_name_what_is_sent() {
                 let panes: Value =
                     serde_json::from_str(link["url"].as_str().unwrap().split_once("panes=").unwrap().1)
                         .unwrap();
-                for query in
-                    panes.as_object().unwrap().values().flat_map(|pane| pane["queries"].as_array()).flatten()
+                for query in panes
+                    .as_object()
+                    .unwrap()
+                    .values()
+                    .filter_map(|pane| pane["queries"].as_array())
+                    .flatten()
                 {
                     queries.extend(
                         ["expr", "query"].iter().filter_map(|key| Some(query[key].as_str()?.to_owned())),

@@ -1,5 +1,6 @@
 //! Agents, Prometheus and Alertmanager in a network namespace, where every port is free.
 
+use std::fmt::Write;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -55,6 +56,25 @@ impl Agent<'_> {
             last = ticks();
             sleep(Duration::from_secs(1));
         }
+    }
+
+    /// Holds up one thread whenever it would sleep.
+    pub(crate) fn hold(&self, thread: &str) -> Held {
+        let task = self.thread(thread).file_name().unwrap().to_str().unwrap().to_owned();
+        let mut command = Command::new("strace");
+        command.args(["-p", &task, "-o", "/dev/null", "-e", "inject=futex:delay_enter=60000000"]);
+        let tracer = Ended(command.stderr(Stdio::null()).spawn().unwrap());
+        let status = format!("/proc/{task}/status");
+        assert!(within(30, || !fs::read_to_string(&status).unwrap().contains("TracerPid:\t0\n")), "traced");
+        Held(tracer)
+    }
+
+    /// Somebody asks, and waits.
+    pub(crate) fn ask(&self, page: &str) -> Child {
+        let url = format!("{}{page}", self.url);
+        let mut command = self.stage.net.inside("curl");
+        command.args(["-s", "-m", "20", "-o", "/dev/null", "-w", "%{http_code}", &url]);
+        command.stdout(Stdio::piped()).spawn().unwrap()
     }
 
     fn thread(&self, name: &str) -> PathBuf {
@@ -125,25 +145,6 @@ impl<'a> Stage<'a> {
         succeed(&mut command);
     }
 
-    /// Holds up one thread of an agent whenever it would sleep.
-    pub(crate) fn hold(&self, agent: &Agent<'_>, thread: &str) -> Held {
-        let task = agent.thread(thread).file_name().unwrap().to_str().unwrap().to_owned();
-        let mut command = Command::new("strace");
-        command.args(["-p", &task, "-o", "/dev/null", "-e", "inject=futex:delay_enter=60000000"]);
-        let tracer = Ended(command.stderr(Stdio::null()).spawn().unwrap());
-        let status = format!("/proc/{task}/status");
-        assert!(within(30, || !fs::read_to_string(&status).unwrap().contains("TracerPid:\t0\n")), "traced");
-        Held(tracer)
-    }
-
-    /// Somebody asks, and waits.
-    pub(crate) fn ask(&self, agent: &Agent<'_>, page: &str) -> Child {
-        let url = format!("{}{page}", agent.url);
-        let mut command = agent.stage.net.inside("curl");
-        command.args(["-s", "-m", "20", "-o", "/dev/null", "-w", "%{http_code}", &url]);
-        command.stdout(Stdio::piped()).spawn().unwrap()
-    }
-
     /// What an agent has said.
     pub(crate) fn said(&self, name: &str) -> String {
         fs::read_to_string(self.file(&format!("{name}.log"))).unwrap_or_default()
@@ -183,15 +184,15 @@ impl<'a> Watched<'a> {
     pub(crate) fn start(stage: &'a Stage<'a>, rules: &[(&str, String)], alertmanager: &Path) -> Self {
         let mut targets = String::new();
         for (name, _) in AGENTS {
-            targets +=
-                &format!("  - {{targets: ['127.0.0.1:{}'], labels: {{instance: {name}}}}}\n", port(name));
+            writeln!(targets, "  - {{targets: ['127.0.0.1:{}'], labels: {{instance: {name}}}}}", port(name))
+                .unwrap();
         }
         for (file, text) in rules {
             fs::write(stage.file(file), text).unwrap();
         }
         let config = stage.file("prometheus.yml");
         let text = format!(
-            "global: {{scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}}\n\
+            "global: {{scrape_interval: 2s, scrape_timeout: 2s, evaluation_interval: 1s}}\n\
              rule_files: [sidetone.rules.yml, sidetone.alerts.yml]\n\
              alerting: {{alertmanagers: [{{static_configs: [{{targets: ['127.0.0.1:9093']}}]}}]}}\n\
              scrape_configs:\n- job_name: sidetone\n  static_configs:\n{targets}"
@@ -240,7 +241,7 @@ impl<'a> Watched<'a> {
     /// All that Prometheus thinks of alerts, for whoever reads why a test failed.
     pub(crate) fn state(&self) -> String {
         let alerts = self.query("ALERTS");
-        alerts.iter().map(|alert| format!("{}\n", alert["metric"])).collect()
+        alerts.iter().fold(String::new(), |text, alert| text + &alert["metric"].to_string() + "\n")
     }
 
     fn get(&self, url: &str) -> Value {

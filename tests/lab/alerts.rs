@@ -37,7 +37,7 @@ impl<'a> Alerts<'a> {
             let packaged = Path::new(env!("CARGO_MANIFEST_DIR")).join("packaging/prometheus").join(file);
             let text = fs::read_to_string(packaged).unwrap();
             let lines = text.lines().filter(|line| !line.starts_with("    for: "));
-            fs::write(lab.file(file), lines.map(|line| format!("{line}\n")).collect::<String>()).unwrap();
+            fs::write(lab.file(file), lines.fold(String::new(), |text, line| text + line + "\n")).unwrap();
         }
         let config = lab.file("prometheus.yml");
         let text = "global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}\n\
