@@ -86,7 +86,7 @@ pub struct Heard {
     /// When it passed.
     pub stamp: Stamp,
     /// The flow it belongs to: [`Stream::flow`].
-    pub flow: u32,
+    pub flow: FlowName,
     /// RTP time stamp.
     pub ticks: u32,
     /// Sequence number.
@@ -101,13 +101,32 @@ pub struct Heard {
     pub marker_and_type: u8,
 }
 
+/// Names a flow within one observer: a hash, with a key that is another one each time. It means nothing elsewhere and
+/// is not shown, for the same input gives the same output.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct FlowName(u32);
+
+impl FlowName {
+    /// Of a flow that has this hash.
+    #[inline]
+    pub(crate) fn of(hash: u64) -> Self {
+        Self(hash as u32)
+    }
+}
+
+impl std::fmt::Debug for FlowName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FlowName")
+    }
+}
+
 impl Heard {
     /// Of a packet whose flow has this hash.
     #[inline]
     pub(crate) fn of(hash: u64, packet: &Packet<'_>) -> Self {
         Self {
             stamp: packet.stamp,
-            flow: hash as u32,
+            flow: FlowName::of(hash),
             ticks: packet.ticks,
             seq: packet.seq,
             length: packet.length as u16,
@@ -526,9 +545,9 @@ pub struct Stream {
     pub rtcp: Option<Rtcp>,
     /// Windows measured, and how many were tainted by drops at the tap.
     pub windows: u64,
-    /// What its packets are called in [`Heard`]: a hash, with a key of each observer's own.
+    /// What its packets are called in [`Heard`].
     #[serde(skip)]
-    pub flow: u32,
+    pub flow: FlowName,
     /// Why a number is absent.
     #[serde(skip_serializing_if = "Why::is_empty")]
     pub why: Why,
@@ -592,7 +611,7 @@ impl Stream {
             early: false,
             rtcp: None,
             windows: 0,
-            flow: 0,
+            flow: FlowName::default(),
             why: Why::new(),
         }
     }

@@ -222,7 +222,7 @@ pub(crate) fn stream() -> Stream {
             reports: 12,
         }),
         windows: 6,
-        flow: 0,
+        flow: crate::event::FlowName::default(),
         why: Why::new(),
     }
 }
