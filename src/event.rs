@@ -80,24 +80,13 @@ pub struct Mirrored<'a> {
     pub bytes: &'a [u8],
 }
 
-/// A hash with a key of each observer's own: it names a flow to those who listen to that observer. It is none of what was
-/// measured, and not shown: two observers of the same packets tell the same.
-#[derive(Clone, Copy, Default)]
-pub struct FlowName(pub u32);
-
-impl std::fmt::Debug for FlowName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("_")
-    }
-}
-
 /// Header of an RTP packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Heard {
     /// When it passed.
     pub stamp: Stamp,
     /// The flow it belongs to: [`Stream::flow`].
-    pub flow: u32,
+    pub flow: FlowName,
     /// RTP time stamp.
     pub ticks: u32,
     /// Sequence number.
@@ -112,13 +101,32 @@ pub struct Heard {
     pub marker_and_type: u8,
 }
 
+/// Names a flow within one observer: a hash, with a key that is another one each time. It means nothing elsewhere and
+/// is not shown, for the same input gives the same output.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub struct FlowName(u32);
+
+impl FlowName {
+    /// Of a flow that has this hash.
+    #[inline]
+    pub(crate) fn of(hash: u64) -> Self {
+        Self(hash as u32)
+    }
+}
+
+impl std::fmt::Debug for FlowName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("FlowName")
+    }
+}
+
 impl Heard {
     /// Of a packet whose flow has this hash.
     #[inline]
     pub(crate) fn of(hash: u64, packet: &Packet<'_>) -> Self {
         Self {
             stamp: packet.stamp,
-            flow: hash as u32,
+            flow: FlowName::of(hash),
             ticks: packet.ticks,
             seq: packet.seq,
             length: packet.length as u16,

@@ -9,7 +9,7 @@ use super::page::{Ended, Header, Message, name, serial};
 use super::pcapng::{Pcapng, packet_bytes};
 use super::rings::{Messages, Rings};
 use crate::Stamp;
-use crate::event::{Call, CallResult, MirrorKind, Missing};
+use crate::event::{Call, CallResult, FlowName, MirrorKind, Missing};
 use crate::export::trace_id::TraceId;
 use crate::trace::Sampling;
 use crate::wire::Endpoint;
@@ -229,7 +229,7 @@ fn messages<'a>(rings: &'a Rings, call: &Call, from: Stamp, streams: &[&Ended]) 
 }
 
 fn headers<'a>(rings: &'a Rings, from: Stamp, streams: &[&'a Ended]) -> Vec<(Stamp, Record<'a>)> {
-    let flows: HashMap<u32, &Ended> = streams.iter().map(|ended| (ended.flow, *ended)).collect();
+    let flows: HashMap<FlowName, &Ended> = streams.iter().map(|ended| (ended.flow, *ended)).collect();
     if flows.is_empty() {
         return Vec::new();
     }

@@ -4,7 +4,7 @@ use foldhash::fast::FixedState;
 use std::hash::BuildHasher;
 
 use crate::Stamp;
-use crate::event::{Call, Heard, MirrorKind, Mirrored, Stream};
+use crate::event::{Call, FlowName, Heard, MirrorKind, Mirrored, Stream};
 use crate::wire::Endpoint;
 
 /// Everything of a short time, in the order in which it came.
@@ -46,7 +46,7 @@ pub(super) struct Message {
 #[repr(C, packed(2))]
 pub(super) struct Header {
     pub(super) stamp: Stamp,
-    pub(super) flow: u32,
+    pub(super) flow: FlowName,
     pub(super) ticks: u32,
     pub(super) seq: u16,
     pub(super) length: u16,
@@ -60,7 +60,7 @@ pub(super) struct Header {
 pub(super) struct Ended {
     /// Number behind the `s` of its id.
     pub(super) serial: u32,
-    pub(super) flow: u32,
+    pub(super) flow: FlowName,
     pub(super) ssrc: u32,
     pub(super) source: Endpoint,
     pub(super) destination: Endpoint,
@@ -132,7 +132,7 @@ impl Ended {
     pub(super) fn of(stream: &Stream) -> Option<Self> {
         Some(Self {
             serial: serial(&stream.id)?,
-            flow: stream.flow.0,
+            flow: stream.flow,
             ssrc: u32::from_str_radix(stream.ssrc.strip_prefix("0x")?, 16).ok()?,
             source: stream.source,
             destination: stream.destination,

@@ -156,7 +156,7 @@ const TURN_NANOS: i64 = 1_000_000_000;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::event::MirrorKind;
+    use crate::event::{FlowName, MirrorKind};
     use crate::evidence::page::{BYTES, HEADERS};
     use crate::export::samples;
     use crate::wire::Endpoint;
@@ -164,7 +164,7 @@ mod tests {
     fn heard(seq: u16) -> Heard {
         Heard {
             stamp: Stamp(u64::from(seq)),
-            flow: 1,
+            flow: FlowName::default(),
             ticks: 0,
             seq,
             length: 172,

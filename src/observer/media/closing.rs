@@ -194,7 +194,7 @@ impl Media {
                 .then(|| event::Hop { of: stream_id(slot.hop.of), place: u32::from(slot.hop.place) }),
             early: slot.early,
             rtcp: figures,
-            flow: event::FlowName(slot.flow.hash_with(&self.hasher) as u32),
+            flow: event::FlowName::of(slot.flow.hash_with(&self.hasher)),
             ..event::Stream::blank(slot.flow.source(), slot.flow.destination())
         };
         slot.stream.fact(Context {
