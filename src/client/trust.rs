@@ -49,7 +49,7 @@ fn read<T>(file: &Path, parse: impl FnOnce(&[u8]) -> Result<T, String>) -> Resul
     parse(&bytes).map_err(|why| wrong(file, format_args!("{why}; it must be PEM")))
 }
 
-fn wrong(file: &Path, why: impl ToString) -> Error {
+fn wrong(file: &Path, why: impl std::fmt::Display) -> Error {
     Error::Trust { place: file.display().to_string(), why: why.to_string() }
 }
 

@@ -6,7 +6,7 @@ use crate::Stamp;
 use crate::event::*;
 use crate::process::cgroup::Cgroup;
 use crate::process::heap::Heap;
-use crate::process::host::{Device, Filesystem, Host, Interface, Pressure};
+use crate::process::host::{Device, Filesystem, Gpu, Host, Interface, Pressure};
 use crate::process::privileged::{MemoryMap, Pool};
 use crate::process::snapshot::{Fds, Figures, Memory, PollerStats, Snapshot};
 use crate::process::udp::Udp;
@@ -370,6 +370,13 @@ pub(crate) fn processes() -> Snapshot {
         devices: vec![Device { name: "vda".into(), read_bytes: 1, written_bytes: 2, busy_seconds: 0.5 }],
         interfaces: vec![Interface { name: "eth0".into(), errors: [1, 2], drops: [3, 4] }],
         udp_errors: vec![("receive_buffer", 5)],
+        gpus: vec![Gpu {
+            index: 0,
+            busy_ratio: Some(0.5),
+            memory_total_bytes: Some(100),
+            memory_used_bytes: Some(50),
+            celsius: Some(60.0),
+        }],
     };
     let poller = PollerStats { polls: 2, seconds: 0.002, processes_seen: 90, refused: 0 };
     Snapshot { groups: vec![group], host: Some(host), poller, ..Snapshot::default() }

@@ -11,7 +11,7 @@ use flate2::bufread::MultiGzDecoder;
 #[derive(Debug)]
 pub(super) enum Body {
     Plain(File),
-    Packed(Packed),
+    Packed(Box<Packed>),
 }
 
 /// One that is compressed. It is read forwards; whoever goes back begins anew.
@@ -44,7 +44,8 @@ impl Body {
         if !is_packed {
             return Self::Plain(file);
         }
-        Self::Packed(Packed { file: Arc::new(file), decoder: None, at: 0, last: Vec::new(), end: End::Ahead })
+        let file = Arc::new(file);
+        Self::Packed(Box::new(Packed { file, decoder: None, at: 0, last: Vec::new(), end: End::Ahead }))
     }
 
     /// Bytes beyond this place; of what is compressed, any number as long as there may be one. `None`: it is shorter.
