@@ -262,7 +262,7 @@ pub(crate) const AGENTS: &[(&str, &str)] = &[
     ("well", "capture.interfaces = [\"well1\"]\n"),
     (
         "calls",
-        "capture.interfaces = [\"st1\"]\n\
+        "capture.interfaces = [\"st1\"]\ncapture.ring_bytes = 134217728\n\
          [metrics]\naliases = [\"siprec\"]\nlocal_addresses = [\"198.51.100.0/24\"]\nrtp_ports = \"10000-10001\"\n\
          [[trunks]]\nname = \"carrier\"\npeers = [\"198.51.100.0/24\"]\ncapacity_out = 30\n",
     ),
