@@ -251,8 +251,10 @@ impl<'a> Agent<'a> {
             .unwrap();
         fs::create_dir_all(&logs).unwrap();
         let text = format!(
-            "[capture]\ninterfaces = \"st1\"\n[http]\nweb_config = {web:?}\n[logs]\ndirectory = {logs:?}\n\
-             [evidence]\nenabled = true\n{evidence}"
+            "[capture]\ninterfaces = \"st1\"\n[http]\nweb_config = \"{}\"\n[logs]\ndirectory = \"{}\"\n\
+             [evidence]\nenabled = true\n{evidence}",
+            web.display(),
+            logs.display()
         );
         fs::write(&config, text).unwrap();
         let process = net
@@ -280,12 +282,11 @@ impl<'a> Agent<'a> {
     /// Sum of the samples that begin like this.
     fn metric(&self, name: &str) -> f64 {
         let body = self.metrics();
-        match name.split_once('{') {
-            None => samples(&body, name),
-            Some(_) => {
-                let lines = body.lines().filter_map(|line| line.strip_prefix(name));
-                lines.filter_map(|rest| rest.trim().parse::<f64>().ok()).sum()
-            }
+        if name.contains('{') {
+            let lines = body.lines().filter_map(|line| line.strip_prefix(name));
+            lines.filter_map(|rest| rest.trim().parse::<f64>().ok()).sum()
+        } else {
+            samples(&body, name)
         }
     }
 

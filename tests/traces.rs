@@ -87,7 +87,9 @@ fn by_both_ways(rotel: &Rotel, capture: &Path) -> Told {
     });
     let bare = |told: &Told| -> Vec<Span> {
         let mut spans = told.spans.clone();
-        spans.iter_mut().for_each(|span| span.resource.clear());
+        for span in &mut spans {
+            span.resource.clear();
+        }
         spans.sort_by(|a, b| (&a.trace, &a.id).cmp(&(&b.trace, &b.id)));
         spans
     };

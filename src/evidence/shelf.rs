@@ -288,7 +288,7 @@ mod tests {
 
     fn file(call_ids: &[&str], size: usize) -> Vec<u8> {
         let mut file = Pcapng::default();
-        let ids: String = call_ids.iter().map(|id| format!("call_id: {id}\n")).collect();
+        let ids: String = call_ids.iter().flat_map(|id| ["call_id: ", id, "\n"]).collect();
         file.section(&ids);
         file.packet(0, NOW, size, &vec![0; size]);
         file.0

@@ -163,7 +163,8 @@ mod tests {
     fn what_is_compressed_is_read_by_the_offsets_it_had() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("a.gz");
-        let text: String = (0..50_000).map(|number| format!("line {number}\n")).collect();
+        let lines: Vec<_> = (0..50_000).map(|number| format!("line {number}\n")).collect();
+        let text = lines.concat();
         let mut encoder = GzEncoder::new(Vec::new(), Compression::default());
         encoder.write_all(text.as_bytes()).unwrap();
         let packed = encoder.finish().unwrap();

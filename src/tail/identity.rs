@@ -172,8 +172,8 @@ mod tests {
             assert_eq!(print.fits(&mut body(name, &text), offset).unwrap(), fit, "{name}");
         }
         let mut followed = Print::of(&mut body("a", &text), 5).unwrap();
-        followed.follow(text[5..200].as_bytes());
-        followed.follow(text[200..].as_bytes());
+        followed.follow(&text.as_bytes()[5..200]);
+        followed.follow(&text.as_bytes()[200..]);
         assert_eq!(followed, print);
     }
 }

@@ -23,7 +23,8 @@ fn relayed(directory: &Path, pairs: &[(&str, &str)]) -> Vec<Value> {
     )
     .unwrap();
     let text = format!(
-        "[[tail]]\nname = \"app\"\nfrom_start = true\nrelay = true\npaths = [{theirs:?}]\nlabels = [\"site=north\"]\n"
+        "[[tail]]\nname = \"app\"\nfrom_start = true\nrelay = true\npaths = [\"{}\"]\nlabels = [\"site=north\"]\n",
+        theirs.display()
     );
     let config = read("s.toml", &text, &variables(pairs)).unwrap();
     let opened = log::open(&config.agent.logs, || Stamp(1_795_258_486_000_000_000)).unwrap();

@@ -48,7 +48,9 @@ impl Running {
     }
 
     fn put(&self, calls: &[Vec<SpanData>]) -> usize {
-        calls.iter().for_each(|call| self.outbox.put(call.clone()));
+        for call in calls {
+            self.outbox.put(call.clone());
+        }
         calls.iter().map(Vec::len).sum()
     }
 

@@ -179,7 +179,7 @@ fn read(log: &str) -> Vec<Span> {
         if line.starts_with("ResourceSpans #") {
             (part, resource) = (Part::Resource, Attributes::new());
         } else if let Some(name) = line.strip_prefix("InstrumentationScope ") {
-            scope = name.to_owned();
+            name.clone_into(&mut scope);
         } else if line.starts_with("Span #") {
             part = Part::Span;
             spans.push(Span { resource: resource.clone(), scope: scope.clone(), ..Span::default() });

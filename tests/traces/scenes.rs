@@ -1,5 +1,7 @@
 //! Captures of every kind of call there is.
 
+use std::fmt::Write;
+
 use sidetone::capture::pcap::Writer;
 use sidetone::simulate::truth::Truth;
 use sidetone::simulate::{Outcome, Plan, Traffic};
@@ -71,11 +73,12 @@ impl Sip<'_> {
     fn text(&self, start: &str) -> Vec<u8> {
         let mut text = format!("{start}\r\n");
         for branch in self.branches.iter().rev() {
-            text += &format!("Via: SIP/2.0/UDP host;branch=z9hG4bK{branch}\r\n");
+            let _ = write!(text, "Via: SIP/2.0/UDP host;branch=z9hG4bK{branch}\r\n");
         }
         let (number, method) = self.cseq;
         let tag = if self.is_tagged { ";tag=callee" } else { "" };
-        text += &format!(
+        let _ = write!(
+            text,
             "From: <sip:alice@example.com>;tag=caller-{}\r\nTo: <sip:{}@example.com>{tag}\r\nCall-ID: {}\r\n\
              CSeq: {number} {method}\r\nMax-Forwards: 70\r\nContact: <sip:x@example.com>\r\n{}Content-Length: {}\r\n\r\n{}",
             self.call_id,

@@ -62,12 +62,12 @@ impl Told {
         let roots: HashMap<&str, &Span> = self
             .spans
             .iter()
-            .filter(|span| span.parent.is_empty() || self.is_root(span))
+            .filter(|span| span.parent.is_empty() || Self::is_root(span))
             .map(|span| (span.id.as_str(), span))
             .collect();
         for span in &self.spans {
-            assert_eq!(roots.contains_key(span.id.as_str()), self.is_root(span), "{span:#?}");
-            if !self.is_root(span) {
+            assert_eq!(roots.contains_key(span.id.as_str()), Self::is_root(span), "{span:#?}");
+            if !Self::is_root(span) {
                 let parent =
                     roots.get(span.parent.as_str()).unwrap_or_else(|| panic!("no parent: {span:#?}"));
                 assert_eq!(parent.trace, span.trace);
@@ -103,7 +103,7 @@ impl Told {
         }
     }
 
-    fn is_root(&self, span: &Span) -> bool {
+    fn is_root(span: &Span) -> bool {
         ["sip.invite", "sip.register"].contains(&span.name.as_str())
     }
 

@@ -169,7 +169,8 @@ fn only_bad_calls_are_asked_for() {
     let failed = |call: &&Call| matches!(call.result, Some(CallResult::Failed | CallResult::Timeout));
     let mut failed: Vec<_> = played.calls.iter().filter(failed).map(|call| call.call_id.clone()).collect();
     let mut bad = played.bad;
-    (failed.sort(), bad.sort());
+    failed.sort();
+    bad.sort();
     assert_eq!((failed.len(), &bad), (2, &failed));
     assert_eq!(play(&Plan { loss: 20.0, ..plan(&[Outcome::Answered]) }, 1 << 24, 1 << 24).bad.len(), 1);
 }
@@ -216,7 +217,7 @@ fn of_a_call_that_is_gone_there_is_nothing() {
     assert!(Case::of(&played.rings, &unknown, sampling(), 1 << 24).is_none());
 }
 
-fn mirrored<'a>(bytes: &'a [u8], second: u64, protocol: u8) -> Mirrored<'a> {
+fn mirrored(bytes: &[u8], second: u64, protocol: u8) -> Mirrored<'_> {
     let at = |ip: [u8; 4], port| Endpoint { ip: ip.into(), port };
     Mirrored {
         stamp: Stamp(1_795_953_600_000_000_000).plus_seconds(second),
