@@ -296,7 +296,7 @@ fn any_order_of_rotations_restarts_and_looks_loses_and_doubles_nothing() {
         scene.write("app.log", 1);
         scene.round();
         for _ in 0..60 {
-            let next = chance(9);
+            let next = chance(8);
             print!(" {next}");
             match next {
                 0 | 1 => scene.round(),
@@ -317,12 +317,6 @@ fn any_order_of_rotations_restarts_and_looks_loses_and_doubles_nothing() {
                     scene.write("app.log", 1 + chance(40));
                 }
                 4 => scene.restart(),
-                8 if rotated > 0 => {
-                    let name = format!("app.log.{}", 1 + chance(rotated));
-                    if scene.path(&name).exists() {
-                        scene.pack(&name);
-                    }
-                }
                 _ => {
                     let lines = 1 + chance(20);
                     scene.write("app.log", lines);
