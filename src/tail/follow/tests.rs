@@ -27,6 +27,8 @@ struct Scene {
     kept: Kept,
     seconds: u64,
     written: u64,
+    /// Of the number in each line.
+    digits: usize,
 }
 
 impl Scene {
@@ -37,7 +39,7 @@ impl Scene {
     fn with(directory: tempfile::TempDir, pattern: &str, from_start: bool) -> Self {
         let pattern = directory.path().join(pattern);
         let follower = Follower::new(vec![pattern], Vec::new(), from_start, 1000, Stamp(0));
-        Self { directory, follower, kept: Kept::default(), seconds: 0, written: 0 }
+        Self { directory, follower, kept: Kept::default(), seconds: 0, written: 0, digits: 6 }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -48,7 +50,7 @@ impl Scene {
     fn write(&mut self, name: &str, lines: u64) {
         let mut file = File::options().append(true).create(true).open(self.path(name)).unwrap();
         for _ in 0..lines {
-            writeln!(file, "line {:06}", self.written).unwrap();
+            writeln!(file, "line {:0digits$}", self.written, digits = self.digits).unwrap();
             self.written += 1;
         }
     }
@@ -290,7 +292,8 @@ fn any_order_of_rotations_restarts_and_looks_loses_and_doubles_nothing() {
         (state >> 33) % of
     };
     for run in 0..40 {
-        let mut scene = Scene::new();
+        // Below 256 bytes that begin alike a copy and a rotated file look the same.
+        let mut scene = Scene { digits: 300, ..Scene::new() };
         println!("run {run}");
         let mut rotated = 0;
         scene.write("app.log", 1);
