@@ -60,6 +60,7 @@ fn next_packet<'a>(script: &mut Script<'a>, seq: &mut u16, ticks: &mut u32) -> O
         seq: *seq,
         ticks: *ticks,
         payload_type: TYPES[usize::from(payload_type & 7)],
+        marker: payload_type & 0x80 != 0,
         payload,
         payload_len: u32::from(len).max(payload.len() as u32),
         length: u32::from(len) + 12,
