@@ -354,6 +354,7 @@ const ELSEWHERE: &[(&str, &str)] = &[
 
 /// How a command begins, and why it is only shown.
 const SHOWN: &[(&str, &str)] = &[
+    ("sidetone analyze 20261129", "a file of a call of one's own; the tests of evidence analyze theirs"),
     ("wireshark ", "needs a screen; the tests of evidence read the same file with tshark"),
     ("SIDETONE_TAIL_SECONDS=20 cargo test", "takes minutes, and says nothing on a busy machine"),
     ("make test", "it would run this test"),
