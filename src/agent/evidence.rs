@@ -4,13 +4,14 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread::{self, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::Failure;
 use super::clock::now;
+use super::leave;
 use crate::config::Config;
 use crate::evidence::{self, File, Keeper, Recorder, Shelf, Snapshot, Stats, Told, Written};
 use crate::export::trace_id::TraceId;
@@ -94,12 +95,7 @@ impl Opened {
 impl Keeping {
     /// The recorder is gone: what it wrote down is worked off. A thread that hangs on a disk is left behind.
     pub(super) fn finish(self) {
-        for _ in 0..LOOKS {
-            if self.0.as_ref().is_none_or(JoinHandle::is_finished) {
-                return;
-            }
-            thread::sleep(LOOK);
-        }
+        leave(&self.0, FINISH);
     }
 }
 
@@ -196,5 +192,4 @@ const COMPONENT: &str = "evidence";
 const OFF: &str = "no evidence is kept: evidence.enabled is false";
 const NONE: &str =
     "no evidence of this call is kept: it is up, was none of the bad ones, was too long ago, or is not known";
-const LOOKS: u32 = 100;
-const LOOK: Duration = Duration::from_millis(50);
+const FINISH: Duration = Duration::from_secs(5);
