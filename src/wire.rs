@@ -16,6 +16,7 @@ use serde::{Serialize, Serializer};
 
 use crate::Stamp;
 
+pub(crate) mod checksum;
 mod cursor;
 mod decoder;
 mod defrag;

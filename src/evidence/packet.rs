@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 
 use crate::wire::Endpoint;
+use crate::wire::checksum::{fold, fold_udp, sum};
 
 /// What goes into one packet.
 #[derive(Clone, Copy, Debug)]
@@ -37,11 +38,8 @@ impl Datagram<'_> {
         header[4..6].copy_from_slice(&length.to_be_bytes());
         // Without all of the payload there is none that would be right.
         if self.payload.len() == self.length {
-            let sum = match self.checksum(UDP, &header) {
-                0 => u16::MAX,
-                sum => sum,
-            };
-            header[6..].copy_from_slice(&sum.to_be_bytes());
+            let checksum = fold_udp(self.sum(UDP, &header));
+            header[6..].copy_from_slice(&checksum.to_be_bytes());
         }
         self.ip(to, UDP, &header)
     }
@@ -54,8 +52,8 @@ impl Datagram<'_> {
         header[4..8].copy_from_slice(&place.sequence.to_be_bytes());
         header[8..12].copy_from_slice(&place.acknowledged.to_be_bytes());
         header[12..16].copy_from_slice(&[5 << 4, PUSH | ACK, 0xff, 0xff]);
-        let sum = self.checksum(TCP, &header);
-        header[16..18].copy_from_slice(&sum.to_be_bytes());
+        let checksum = fold(self.sum(TCP, &header));
+        header[16..18].copy_from_slice(&checksum.to_be_bytes());
         self.ip(to, TCP, &header)
     }
 
@@ -73,8 +71,8 @@ impl Datagram<'_> {
                 ip[8..10].copy_from_slice(&[HOPS, protocol]);
                 ip[12..16].copy_from_slice(&from.octets());
                 ip[16..].copy_from_slice(&into.octets());
-                let sum = !folded(sum(0, &ip));
-                ip[10..12].copy_from_slice(&sum.to_be_bytes());
+                let checksum = fold(sum(&ip));
+                ip[10..12].copy_from_slice(&checksum.to_be_bytes());
                 to.extend_from_slice(&ip);
                 IPV4_HEADER
             }
@@ -95,14 +93,14 @@ impl Datagram<'_> {
         headers + above
     }
 
-    /// RFC 768, RFC 9293, RFC 8200 8.1.
-    fn checksum(&self, protocol: u8, header: &[u8]) -> u16 {
-        let mut total = match (self.source.ip, self.destination.ip) {
-            (IpAddr::V4(from), IpAddr::V4(into)) => sum(sum(0, &from.octets()), &into.octets()),
-            (from, into) => sum(sum(0, &octets(from)), &octets(into)),
+    /// With the pseudo-header: RFC 768, RFC 9293, RFC 8200 8.1.
+    fn sum(&self, protocol: u8, header: &[u8]) -> u64 {
+        let addresses = match (self.source.ip, self.destination.ip) {
+            (IpAddr::V4(from), IpAddr::V4(into)) => sum(&from.octets()) + sum(&into.octets()),
+            (from, into) => sum(&octets(from)) + sum(&octets(into)),
         };
-        total += u64::from(protocol) + (header.len() + self.payload.len()) as u64;
-        !folded(sum(sum(total, header), self.payload))
+        let length = (header.len() + self.payload.len()) as u64;
+        addresses + u64::from(protocol) + length + sum(header) + sum(self.payload)
     }
 }
 
@@ -113,22 +111,6 @@ fn octets(ip: IpAddr) -> [u8; 16] {
         IpAddr::V6(ip) => ip,
     }
     .octets()
-}
-
-/// In words of 16 bits, the last one filled up.
-fn sum(from: u64, bytes: &[u8]) -> u64 {
-    bytes.chunks(2).fold(from, |sum, pair| match *pair {
-        [high, low] => sum + u64::from(u16::from_be_bytes([high, low])),
-        [high] => sum + u64::from(u16::from_be_bytes([high, 0])),
-        _ => sum,
-    })
-}
-
-fn folded(mut sum: u64) -> u16 {
-    while sum > u64::from(u16::MAX) {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    sum as u16
 }
 
 const IPV4_HEADER: usize = 20;
@@ -155,8 +137,7 @@ mod tests {
     fn is_right(packet: &[u8], header: usize, protocol: u8) -> bool {
         let (ip, above) = packet.split_at(header);
         let addresses = if header == IPV4_HEADER { &ip[12..] } else { &ip[8..] };
-        let total = sum(0, addresses) + u64::from(protocol) + above.len() as u64;
-        folded(sum(total, above)) == u16::MAX
+        fold(sum(addresses) + u64::from(protocol) + above.len() as u64 + sum(above)) == 0
     }
 
     proptest! {

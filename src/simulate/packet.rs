@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddrV4};
 
 use crate::wire::Endpoint;
+use crate::wire::checksum::{fold, fold_udp, sum};
 
 /// One direction between two sockets.
 #[derive(Clone, Copy, Debug)]
@@ -48,11 +49,7 @@ impl Flow {
         udp[2..4].copy_from_slice(&self.destination.port().to_be_bytes());
         udp[4..6].copy_from_slice(&udp_length.to_be_bytes());
         let pseudo = sum(&source) + sum(&destination) + u64::from(UDP) + u64::from(udp_length);
-        let checksum = match fold(pseudo + sum(&udp) + sum(payload)) {
-            // RFC 768: 0 would mean that there is none.
-            0 => u16::MAX,
-            checksum => checksum,
-        };
+        let checksum = fold_udp(pseudo + sum(&udp) + sum(payload));
         udp[6..].copy_from_slice(&checksum.to_be_bytes());
 
         frame.clear();
@@ -70,25 +67,6 @@ impl Flow {
 /// The same socket as the rest of the program names it.
 pub(crate) fn endpoint(at: SocketAddrV4) -> Endpoint {
     Endpoint { ip: IpAddr::V4(*at.ip()), port: at.port() }
-}
-
-/// Sum of the big-endian 16-bit words (RFC 1071), the end padded with 0. Two words are added at a time: 2^16
-/// is 1 in ones' complement arithmetic.
-fn sum(bytes: &[u8]) -> u64 {
-    let (words, rest) = bytes.as_chunks::<4>();
-    let sum: u64 = words.iter().map(|&word| u64::from(u32::from_be_bytes(word))).sum();
-    let mut last = [0; 4];
-    for (to, from) in last.iter_mut().zip(rest) {
-        *to = *from;
-    }
-    sum + u64::from(u32::from_be_bytes(last))
-}
-
-fn fold(mut sum: u64) -> u16 {
-    while sum > 0xffff {
-        sum = (sum & 0xffff) + (sum >> 16);
-    }
-    !(sum as u16)
 }
 
 const UDP: u8 = 17;
