@@ -53,9 +53,11 @@ impl Counters {
             return Err(Missing::Gone);
         }
         let uprobes = self.uprobes.as_ref().map_err(|reason| Missing::Failed(reason.clone()))?;
-        let buffer = &mut self.buffer;
-        if let Some(tree) = self.trees.iter_mut().find_map(|tree| tree.has(of, &stat, buffer).then_some(tree))
-        {
+        if let Some(tree) = self.trees.iter_mut().find(|tree| tree.has(of)) {
+            return tree.tell(of);
+        }
+        if let Some(tree) = self.trees.iter_mut().find(|tree| tree.has_started(&stat, &mut self.buffer)) {
+            tree.adopt(of, &stat);
             return tree.tell(of);
         }
         let allocator = self.allocators.of(of, uprobes)?;

@@ -84,22 +84,15 @@ impl Uprobes {
         let tracefs = mounted(&fs::read_to_string("/proc/self/mounts")?).ok_or_else(|| {
             io::Error::other("tracefs is not mounted: mount -t tracefs tracefs /sys/kernel/tracing")
         })?;
-        let at = |path: PathBuf| {
-            move |error: io::Error| {
-                let denied = error.kind() == io::ErrorKind::PermissionDenied;
-                let right = if denied {
-                    "; it takes CAP_DAC_OVERRIDE at the start (drop-in perfmon.conf)"
-                } else {
-                    ""
-                };
-                io::Error::new(error.kind(), format!("{}: {error}{right}", path.display()))
-            }
+        let at = |path: &Path| {
+            let place = path.display().to_string();
+            move |error| refused(&place, &error, "CAP_DAC_OVERRIDE at the start")
         };
         let file = tracefs.join("uprobe_events");
-        let listed = fs::read_to_string(&file).map_err(at(file.clone()))?;
-        let places = File::options().append(true).open(&file).map_err(at(file))?;
+        let listed = fs::read_to_string(&file).map_err(at(&file))?;
+        let places = File::options().append(true).open(&file).map_err(at(&file))?;
         let events = tracefs.join("events");
-        let events = File::open(&events).map_err(at(events))?.into();
+        let events = File::open(&events).map_err(at(&events))?.into();
         let list = List { places, events };
         let runs = |number: &str| Path::new("/proc").join(number).exists();
         for name in left_over(&listed, runs) {
@@ -146,10 +139,7 @@ impl Places {
         let id = format!("{}/id", self.name);
         let file = openat(self.list.events.as_fd(), &id, OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty());
         let file = file.map_err(|error| {
-            let error = io::Error::from(error);
-            let denied = error.kind() == io::ErrorKind::PermissionDenied;
-            let right = if denied { "; it takes CAP_DAC_READ_SEARCH (drop-in perfmon.conf)" } else { "" };
-            io::Error::other(format!("events/{id} of tracefs: {error}{right}"))
+            refused(&format!("events/{id} of tracefs"), &error.into(), "CAP_DAC_READ_SEARCH")
         })?;
         let mut text = String::new();
         File::from(file).read_to_string(&mut text)?;
@@ -194,6 +184,13 @@ fn open(kind: u32, config: u64, flags: u64, thread: u32) -> io::Result<File> {
         Ok(descriptor) if descriptor >= 0 => Ok(unsafe { File::from_raw_fd(descriptor) }),
         _ => Err(io::Error::last_os_error()),
     }
+}
+
+/// What could not be opened, and which right it may want.
+fn refused(place: &str, error: &io::Error, right: &str) -> io::Error {
+    let denied = error.kind() == io::ErrorKind::PermissionDenied;
+    let hint = if denied { format!("; it takes {right} (drop-in perfmon.conf)") } else { String::new() };
+    io::Error::other(format!("{place}: {error}{hint}"))
 }
 
 /// Where `/proc/self/mounts` has the first tracefs.

@@ -75,18 +75,14 @@ impl State {
 /// Starts it, if this process holds one of the rights. To be called before anything is open that it must not inherit, and
 /// by the only thread there is. One that cannot be started is one that has ended.
 pub fn start() -> Option<Second> {
-    let held: Vec<_> = serve::RIGHTS
-        .into_iter()
-        .filter(|(capability, _)| caps::has_cap(None, CapSet::Permitted, *capability).unwrap_or(false))
-        .collect();
+    let held: Vec<_> =
+        serve::RIGHTS.into_iter().filter(|(capability, _)| serve::holds(*capability)).collect();
     if held.is_empty() {
         return None;
     }
     let (mut capabilities, held): (Vec<_>, Vec<_>) = held.into_iter().unzip();
     if held.contains(&Right::Perfmon) {
-        let of_files = serve::OVER_FILES.into_iter();
-        capabilities
-            .extend(of_files.filter(|&one| caps::has_cap(None, CapSet::Permitted, one).unwrap_or(false)));
+        capabilities.extend(serve::OVER_FILES.into_iter().filter(|one| serve::holds(*one)));
     }
     let (stream, rights, sandbox, ended) = match launch(&capabilities) {
         Ok((stream, Hello { rights, sandbox })) => (Some(stream), rights, sandbox, None),

@@ -103,20 +103,18 @@ impl Tree {
         Ok(())
     }
 
-    /// Whether it counts this process; one that a member has started becomes one.
-    pub(super) fn has(&mut self, of: Process, stat: &Stat, buffer: &mut Buffer) -> bool {
-        if self.members.contains_key(&of) {
-            return true;
-        }
-        let started_here = self.started(stat, buffer);
-        if started_here {
-            self.members.insert(of, Member::new(of, stat));
-        }
-        started_here
+    /// Whether this process is told by it.
+    pub(super) fn has(&self, of: Process) -> bool {
+        self.members.contains_key(&of)
+    }
+
+    /// Tells one that a member has started, too.
+    pub(super) fn adopt(&mut self, of: Process, stat: &Stat) {
+        self.members.insert(of, Member::new(of, stat));
     }
 
     /// Up to a member, over processes that were all started since; where a parent has ended, its session is the trace of it.
-    fn started(&self, stat: &Stat, buffer: &mut Buffer) -> bool {
+    pub(super) fn has_started(&self, stat: &Stat, buffer: &mut Buffer) -> bool {
         let mut stat = *stat;
         for _ in 0..MOST_PARENTS {
             if stat.started_ticks < self.begun_ticks {

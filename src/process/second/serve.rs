@@ -26,10 +26,7 @@ pub fn serve() -> u8 {
 fn run() -> io::Result<()> {
     let mut agent = UnixStream::from(io::stdin().as_fd().try_clone_to_owned()?);
     agent.peer_addr().map_err(|_| io::Error::other("it is started by the agent, and by nobody else"))?;
-    let held: Vec<_> = RIGHTS
-        .into_iter()
-        .filter(|(capability, _)| caps::has_cap(None, CapSet::Permitted, *capability).unwrap_or(false))
-        .collect();
+    let held: Vec<_> = RIGHTS.into_iter().filter(|(capability, _)| holds(*capability)).collect();
     // A counter for each function and thread takes many descriptors.
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
     let all = rustix::process::Rlimit { current: limit.maximum, maximum: limit.maximum };
@@ -38,8 +35,7 @@ fn run() -> io::Result<()> {
     let mut keep: Vec<Capability> = held.iter().map(|(capability, _)| *capability).collect();
     // The kernel tells the number of each place in a file that is root's.
     if keep.contains(&Capability::CAP_PERFMON) && !rustix::process::geteuid().is_root() {
-        let reads = caps::has_cap(None, CapSet::Permitted, Capability::CAP_DAC_READ_SEARCH);
-        keep.extend(reads.unwrap_or(false).then_some(Capability::CAP_DAC_READ_SEARCH));
+        keep.extend(Some(Capability::CAP_DAC_READ_SEARCH).filter(|reads| holds(*reads)));
     }
     let report = sandbox::enter_second(&keep).map_err(io::Error::other)?;
     let rights = held.iter().map(|(_, right)| *right).collect();
@@ -68,6 +64,11 @@ fn answer(direct: &mut Direct, question: Question) -> Answer {
             Answer::Forgotten
         }
     }
+}
+
+/// Whether this process has a capability to hand on or to keep.
+pub(super) fn holds(capability: Capability) -> bool {
+    caps::has_cap(None, CapSet::Permitted, capability).unwrap_or(false)
 }
 
 /// What it may keep.
