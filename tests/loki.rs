@@ -12,6 +12,8 @@ mod double;
 #[path = "support/patience.rs"]
 mod patience;
 #[cfg(feature = "tls")]
+#[path = "support/qryn.rs"]
+mod qryn;
 #[path = "loki/secured.rs"]
 mod secured;
 #[path = "loki/server.rs"]

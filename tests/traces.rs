@@ -22,6 +22,8 @@ mod patience;
 #[allow(dead_code, reason = "shared with tests that ask more of it")]
 #[path = "support/prometheus.rs"]
 mod prometheus;
+#[path = "support/qryn.rs"]
+mod qryn;
 #[path = "traces/rotel.rs"]
 mod rotel;
 #[allow(dead_code, reason = "shared with tests that use more of it")]

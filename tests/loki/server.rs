@@ -12,6 +12,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use serde_json::Value;
 
 use super::*;
+use crate::qryn::Qryn;
 
 /// Time and line.
 type Entry = (u64, String);
@@ -20,99 +21,29 @@ type Labels = BTreeMap<String, String>;
 /// Asks for this test.
 pub(crate) const ASKED: &str = "SIDETONE_TEST_LOKI";
 
-/// The two programs, while they run, and what they keep on disk.
-struct Server {
-    data: tempfile::TempDir,
-    database: u16,
-    port: u16,
-    running: Vec<Child>,
-}
-
-impl Server {
-    fn new() -> Self {
-        Self {
-            data: tempfile::tempdir().unwrap(),
-            database: free_port(),
-            port: free_port(),
-            running: Vec::new(),
+/// All entries of a query of LogQL in order of time, and the labels that they have.
+fn ask(server: &Qryn, query: &str) -> (Vec<Entry>, Vec<Labels>) {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let (start, end) = (now - 3600, now + 60);
+    let asked = ["direction=forward".into(), "limit=200000".into(), format!("query={query}")];
+    let span = [format!("start={start}000000000"), format!("end={end}000000000")];
+    let answer = server.get("/loki/api/v1/query_range", &[asked.to_vec(), span.to_vec()].concat()).unwrap();
+    let answer: Value = serde_json::from_slice(&answer).unwrap();
+    let (mut entries, mut labels) = (Vec::new(), Vec::new());
+    for stream in answer["data"]["result"].as_array().unwrap() {
+        labels.push(serde_json::from_value(stream["stream"].clone()).unwrap());
+        for entry in stream["values"].as_array().unwrap() {
+            // Times come as JSON numbers or as text.
+            let time = entry[0]
+                .as_str()
+                .map_or_else(|| entry[0].as_f64().unwrap() as u64, |text| text.parse().unwrap());
+            entries.push((time, entry[1].as_str().unwrap().to_owned()));
         }
     }
-
-    fn tools() -> PathBuf {
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/loki")
+    if labels.len() > 1 {
+        entries.sort();
     }
-
-    fn start(&mut self) {
-        let log = File::options().append(true).create(true).open(self.data.path().join("log")).unwrap();
-        let mut run = |command: &mut Command| {
-            let command = command.stdout(log.try_clone().unwrap()).stderr(log.try_clone().unwrap());
-            self.running.push(command.spawn().unwrap());
-        };
-        run(Command::new(Self::tools().join("python/bin/python"))
-            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/loki/database.py"))
-            .args([self.database.to_string(), self.data.path().join("data").display().to_string()]));
-        assert!(within(60, || std::net::TcpStream::connect(("127.0.0.1", self.database)).is_ok()));
-        run(Command::new("node")
-            .arg("qryn_node.js")
-            .current_dir(Self::tools().join("node_modules/qryn"))
-            .envs([
-                ("CLICKHOUSE_SERVER", "127.0.0.1"),
-                ("CLICKHOUSE_PORT", &self.database.to_string()),
-                ("CLICKHOUSE_DB", "qryn"),
-                ("CLICKHOUSE_AUTH", "default:"),
-                ("HOST", "127.0.0.1"),
-                ("PORT", &self.port.to_string()),
-            ]));
-        let is_ready = within(60, || self.get("/ready", &[]).is_some());
-        assert!(is_ready, "{}", fs::read_to_string(self.data.path().join("log")).unwrap());
-    }
-
-    /// Without a word.
-    fn kill(&mut self) {
-        for mut process in self.running.drain(..) {
-            process.kill().unwrap();
-            process.wait().unwrap();
-        }
-    }
-
-    fn get(&self, path: &str, query: &[String]) -> Option<Value> {
-        let url = format!("http://127.0.0.1:{}{path}", self.port);
-        let mut command = Command::new("curl");
-        command.args(["-fsS", "-m", "60", "--get", &url]).stderr(Stdio::null());
-        command.args(query.iter().flat_map(|pair| ["--data-urlencode", pair]));
-        let answer = command.output().unwrap();
-        answer.status.success().then(|| serde_json::from_slice(&answer.stdout).unwrap_or_default())
-    }
-
-    /// All entries of a query of LogQL in order of time, and the labels that they have.
-    fn ask(&self, query: &str) -> (Vec<Entry>, Vec<Labels>) {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
-        let (start, end) = (now - 3600, now + 60);
-        let asked = ["direction=forward".into(), "limit=200000".into(), format!("query={query}")];
-        let span = [format!("start={start}000000000"), format!("end={end}000000000")];
-        let answer = self.get("/loki/api/v1/query_range", &[asked.to_vec(), span.to_vec()].concat()).unwrap();
-        let (mut entries, mut labels) = (Vec::new(), Vec::new());
-        for stream in answer["data"]["result"].as_array().unwrap() {
-            labels.push(serde_json::from_value(stream["stream"].clone()).unwrap());
-            for entry in stream["values"].as_array().unwrap() {
-                // Times come as JSON numbers or as text.
-                let time = entry[0]
-                    .as_str()
-                    .map_or_else(|| entry[0].as_f64().unwrap() as u64, |text| text.parse().unwrap());
-                entries.push((time, entry[1].as_str().unwrap().to_owned()));
-            }
-        }
-        if labels.len() > 1 {
-            entries.sort();
-        }
-        (entries, labels)
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.kill();
-    }
+    (entries, labels)
 }
 
 /// Numbered lines into a file, 500 a second, until it is told to stop; it returns how many.
@@ -142,14 +73,15 @@ fn a_server_with_lokis_api_gives_all_lines_back_whatever_has_happened() {
             "{ASKED}=SECONDS asks for the test with a real server of Loki's API"
         ));
     };
-    if !Server::tools().join("made").exists() {
+    if !Qryn::is_there() {
         return skipped::skipped("no server with Loki's API: tests/tools.sh loki installs one, of 1 GB");
     }
     let directory = tempfile::tempdir().unwrap();
     let at = |name: &str| directory.path().join(name);
-    let mut server = Server::new();
+    let data = tempfile::tempdir().unwrap();
+    let mut server = Qryn::new(data.path());
     server.start();
-    let double = Double::before(server.port);
+    let double = Double::before(server.api.port());
     let config = at("s.toml");
     let text = format!(
         "[state]\ndirectory = {:?}\n[logs]\ndirectory = {:?}\n[loki]\nurl = {:?}\nbatch_seconds = 0.1\n\
@@ -210,7 +142,7 @@ fn a_server_with_lokis_api_gives_all_lines_back_whatever_has_happened() {
 
     let taken = double.taken.lock().unwrap();
     assert_eq!(taken.wrong, [""; 0]);
-    let (entries, found) = server.ask("{job=\"sidetone\",stream=\"app\"}");
+    let (entries, found) = ask(&server, "{job=\"sidetone\",stream=\"app\"}");
     let expected = [("host", "proxy1"), ("job", "sidetone"), ("stream", "app")];
     assert_eq!(found, [expected.map(|(name, value)| (name.to_owned(), value.to_owned())).into()]);
     let mut once = entries.clone();
@@ -227,12 +159,12 @@ fn a_server_with_lokis_api_gives_all_lines_back_whatever_has_happened() {
     let sent = &taken.streams[labels];
     // Times come back rounded to what a floating-point number can tell apart.
     assert!(once.iter().zip(sent).all(|((time, _), (sent, _))| time.abs_diff(*sent) <= 256));
-    let (some, _) = server.ask("{stream=\"app\"} |= \"app 000123\"");
+    let (some, _) = ask(&server, "{stream=\"app\"} |= \"app 000123\"");
     assert_eq!(some.len(), 1);
 
     let mut own = 0;
     for stream in ["application", "audit", "diagnostics"] {
-        let (entries, _) = server.ask(&format!("{{job=\"sidetone\",stream=\"{stream}\"}}"));
+        let (entries, _) = ask(&server, &format!("{{job=\"sidetone\",stream=\"{stream}\"}}"));
         let mut there: Vec<_> = entries.into_iter().collect();
         there.dedup();
         let text = fs::read_to_string(at("logs").join(format!("{stream}.log"))).unwrap();
@@ -251,7 +183,7 @@ fn a_server_with_lokis_api_gives_all_lines_back_whatever_has_happened() {
         own += there.len();
     }
     let answered = "{job=\"sidetone\",stream=\"application\"} | json | message=\"call answered\"";
-    let (answered, _) = server.ask(answered);
+    let (answered, _) = ask(&server, answered);
     assert!(!answered.is_empty());
     for (_, line) in &answered {
         let line: Value = serde_json::from_str(line).unwrap();
@@ -276,8 +208,4 @@ fn time_of(line: &str) -> u64 {
     let number = |range: std::ops::Range<usize>| stamp[range].parse::<u64>().unwrap();
     let date = sidetone::Stamp::of_civil(number(0..4), number(5..7), number(8..10)).unwrap();
     date.0 + (number(11..13) * 3600 + number(14..16) * 60 + number(17..19)) * 1_000_000_000 + number(20..29)
-}
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }

@@ -2,9 +2,7 @@
 //! (1 GB); the test runs when `SIDETONE_TEST_TEMPO` is set.
 
 use std::collections::{HashMap, HashSet};
-use std::fs::{self, File};
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::fs;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
@@ -15,66 +13,16 @@ use sidetone::simulate::{Outcome, Plan};
 use sidetone::stamp::Stamp;
 
 use crate::patience::within;
-use crate::rotel::{Attributes, Event, Rotel, Span, free};
+use crate::qryn::Qryn;
+use crate::rotel::{Attributes, Event, Rotel, Span};
 use crate::skipped::skipped;
 
-/// The two programs, ended with the test.
-struct Server {
-    running: Vec<Child>,
-    url: String,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        for process in &mut self.running {
-            let _ = process.kill();
-            let _ = process.wait();
-        }
-    }
-}
-
-impl Server {
-    fn start(tools: &Path, directory: &Path) -> Self {
-        let (database, api) = (free(), free());
-        let log = File::create(directory.join("server.log")).unwrap();
-        let run = |command: &mut Command| {
-            let command = command.stdin(Stdio::null()).stdout(log.try_clone().unwrap());
-            command.stderr(log.try_clone().unwrap()).spawn().unwrap()
-        };
-        let base = run(Command::new(tools.join("python/bin/python"))
-            .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/loki/database.py"))
-            .args([database.port().to_string(), directory.join("data").display().to_string()]));
-        let mut server = Self { running: vec![base], url: format!("http://{api}") };
-        assert!(within(60, || std::net::TcpStream::connect(database).is_ok()), "the database listens");
-        server.running.push(run(Command::new("node")
-            .arg("qryn_node.js")
-            .current_dir(tools.join("node_modules/qryn"))
-            .envs([
-                ("CLICKHOUSE_SERVER", "127.0.0.1"),
-                ("CLICKHOUSE_PORT", &database.port().to_string()),
-                ("CLICKHOUSE_DB", "qryn"),
-                ("CLICKHOUSE_AUTH", "default:"),
-                ("HOST", "127.0.0.1"),
-                ("PORT", &api.port().to_string()),
-            ])));
-        assert!(within(120, || server.get("/ready").is_some()), "the server is ready");
-        server
-    }
-
-    fn get(&self, path: &str) -> Option<Vec<u8>> {
-        let url = format!("{}{path}", self.url);
-        let output =
-            Command::new("curl").args(["-fsS", "-m", "30", &url]).stderr(Stdio::null()).output().unwrap();
-        output.status.success().then_some(output.stdout)
-    }
-
-    /// A trace, as its API tells it.
-    fn trace(&self, id: &str) -> Vec<Span> {
-        let bytes = self.get(&format!("/api/traces/{id}")).unwrap_or_default();
-        let data = TracesData::decode(bytes.as_slice()).unwrap();
-        let scopes = data.resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
-        scopes.flat_map(|scope| scope.spans).map(span).collect()
-    }
+/// A trace, as its API tells it.
+fn trace(server: &Qryn, id: &str) -> Vec<Span> {
+    let bytes = server.get(&format!("/api/traces/{id}"), &[]).unwrap_or_default();
+    let data = TracesData::decode(bytes.as_slice()).unwrap();
+    let scopes = data.resource_spans.into_iter().flat_map(|resource| resource.scope_spans);
+    scopes.flat_map(|scope| scope.spans).map(span).collect()
 }
 
 fn hex(bytes: &[u8]) -> String {
@@ -121,13 +69,14 @@ fn a_server_with_tempos_api_gives_each_trace_back() {
     if std::env::var_os(ASKED).is_none() {
         return skipped(format_args!("{ASKED}=yes asks for the test with a real server of Tempo's API"));
     }
-    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/loki");
-    if !tools.join("made").exists() {
+    if !Qryn::is_there() {
         return skipped("no server with Tempo's API: tests/tools.sh loki installs one, of 1 GB");
     }
     let directory = tempfile::tempdir().unwrap();
     let Some(rotel) = Rotel::start(directory.path()) else { return };
-    let server = Server::start(&tools, directory.path());
+    let mut server = Qryn::new(directory.path());
+    server.start();
+    let url = format!("http://{}", server.api);
     // It keeps what is younger than a week.
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_nanos() as u64;
     let outcomes = vec![Outcome::Answered, Outcome::Challenged, Outcome::Rejected, Outcome::Timeout];
@@ -135,7 +84,7 @@ fn a_server_with_tempos_api_gives_each_trace_back() {
     let plan = Plan { calls: 12, outcomes, registrations: 4, duration: 12.0, start, ..Plan::default() };
     let capture = directory.path().join("now.pcap");
     fs::write(&capture, crate::scenes::planned(plan).0).unwrap();
-    crate::analyzed(&capture, &server.url, "http/protobuf", "tempo");
+    crate::analyzed(&capture, &url, "http/protobuf", "tempo");
     let report = crate::analyzed(&capture, &format!("http://{}", rotel.http), "http/protobuf", "tempo");
     let ledger = crate::ledger::Ledger::of(fs::read(&capture).unwrap());
     let sent = rotel.spans_of("tempo", crate::told::count(&ledger, &report));
@@ -145,7 +94,7 @@ fn a_server_with_tempos_api_gives_each_trace_back() {
         let expected: Vec<&Span> = sent.iter().filter(|span| span.trace == id).collect();
         let mut told = Vec::new();
         within(30, || {
-            told = server.trace(id);
+            told = trace(&server, id);
             told.len() >= expected.len()
         });
         let told: HashMap<&str, &Span> = told.iter().map(|span| (span.id.as_str(), span)).collect();
