@@ -16,30 +16,11 @@ cd "$(dirname "$0")/.."
 events="${SIDETONE_BENCH_EVENTS:-20000}"
 seconds="${SIDETONE_BENCH_SECONDS:-60}"
 run_in="${SIDETONE_BENCH_RUN_IN:-60}"
-program="${SIDETONE_BENCH_PROGRAM:-}"
+. benches/live/net.sh
 unset "${!SIDETONE_@}"
-[ "$(id -u)" = 0 ] || { echo "bench: this needs root" >&2; exit 77; }
-for tool in cc ip curl python3; do
-    command -v "$tool" >/dev/null || { echo "bench: $tool is missing" >&2; exit 1; }
-done
-if [ -z "$program" ]; then
-    cargo build --release --locked --quiet
-    program=target/release/sidetone
-fi
-kept="$(mktemp -d)"
-cc -O2 -o "$kept/failing" benches/live/failing.c
-
-net="st-bench-$$"
-agent=""
-clean() {
-    [ -z "$agent" ] || kill "$agent" 2>/dev/null || true
-    ip netns del "$net" 2>/dev/null || true
-    rm -rf "$kept"
-}
-trap clean EXIT
-ip netns add "$net"
-inside() { ip netns exec "$net" "$@"; }
-ip -n "$net" link set lo up
+tools cc ip curl python3
+build failing.c
+net_up
 
 SIDETONE_CAPTURE_INTERFACES=lo SIDETONE_LOGS_DIRECTORY="$kept/logs" SIDETONE_HTTP_LISTEN=127.0.0.1:9767 \
     ip netns exec "$net" "$program" run 2>"$kept/said" &

@@ -18,30 +18,11 @@ batches="${SIDETONE_BENCH_BATCHES:-10}"
 seconds="${SIDETONE_BENCH_SECONDS:-4}"
 streams="${SIDETONE_BENCH_STREAMS:-20000}"
 rate="${SIDETONE_BENCH_RATE:-1000000}"
-program="${SIDETONE_BENCH_PROGRAM:-}"
-[ "$(id -u)" = 0 ] || { echo "bench: this needs root" >&2; exit 77; }
-for tool in cc ip curl; do
-    command -v "$tool" >/dev/null || { echo "bench: $tool is missing" >&2; exit 1; }
-done
-if [ -z "$program" ]; then
-    cargo build --release --locked --quiet
-    program=target/release/sidetone
-fi
-kept="$(mktemp -d)"
-cc -O2 -o "$kept/sender" benches/live/sender.c
-
-net="st-bench-$$"
-agent=""
-clean() {
-    [ -z "$agent" ] || kill "$agent" 2>/dev/null || true
-    ip netns del "$net" 2>/dev/null || true
-    rm -rf "$kept"
-}
-trap clean EXIT
-ip netns add "$net"
-inside() { ip netns exec "$net" "$@"; }
+. benches/live/net.sh
+tools cc ip curl
+build sender.c
+net_up
 inside sysctl -qw net.ipv6.conf.all.disable_ipv6=1 || true
-ip -n "$net" link set lo up
 ip -n "$net" link add v0 type veth peer name v1
 ip -n "$net" link set v0 up
 ip -n "$net" link set v1 up promisc on
