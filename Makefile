@@ -9,8 +9,8 @@ export PATH := $(CURDIR)/target/tools/bin:$(PATH)
 
 .PHONY: package run test lint fuzz bench bench-live guard docs fixtures clean
 
-# A first look: builds the program as the tests do, which takes half the time, plays simulated calls and says where to
-# look at them, until Ctrl-C.
+# A first look: builds the program without the optimisation of a release, which takes less time, plays simulated calls and
+# says where to look at them, until Ctrl-C.
 run:
 	tests/tools.sh cc pcap-config
 	$(CARGO) build --locked
